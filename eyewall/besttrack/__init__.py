@@ -1,0 +1,1 @@
+"""Best tracks: one table with units in its names, whatever agency's file it came from."""

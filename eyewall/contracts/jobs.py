@@ -1,0 +1,261 @@
+"""Jobs: one frozen, typed object per step, which round-trips through the command line ``eyewall <verb> …``.
+
+A field becomes an option of the same name with dashes (or the name given by ``option=``), a tuple becomes a repeated
+option, a flag becomes ``--flag/--no-flag``. Fields left at their default are not passed on, so that a job's command
+stays short. Fields named ``*_ref`` take a path or URL of an artifact, or of the receipt that names it.
+"""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eyewall.contracts.errors import ContractError
+from eyewall.contracts.fields import AreaText, Name, Uri, UtcTime
+
+TracksFormat = Literal["auto", "ibtracs", "jma", "atcf", "digital_typhoon"]
+Strategy = Literal["single", "mirrored", "multi_worker", "parameter_server", "model_parallel"]
+
+
+class Job(BaseModel):
+    """What every step has: where artifacts live, and where the receipt of the result goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verb: ClassVar[str]
+    runner: ClassVar[str]  #: "module:function" that takes the job and returns its Receipt
+
+    store: Uri = Field("var/store", description="artifact store: a folder or an fsspec URL (s3://bucket/prefix)")
+    receipt: Uri | None = Field(None, description="file for the receipt of the result, inside the store")
+
+    @classmethod
+    def option_of(cls, field: str) -> str:
+        """The command-line option of ``field``."""
+        extra = cls.model_fields[field].json_schema_extra
+        named = extra.get("option") if isinstance(extra, dict) else None
+        return str(named) if named else "--" + field.replace("_", "-")
+
+    def to_args(self) -> list[str]:
+        """The command line after ``eyewall``, as a list for exec: no shell ever sees it."""
+        args = [self.verb]
+        values = self.model_dump(mode="json")
+        for field, info in type(self).model_fields.items():
+            value = values[field]
+            if not info.is_required() and getattr(self, field) == info.get_default(call_default_factory=True):
+                continue
+            option = self.option_of(field)
+            if isinstance(value, bool):
+                args.append(option if value else "--no-" + option.removeprefix("--"))
+            elif isinstance(value, list):
+                args += [f"{option}={item}" for item in value]
+            elif value is not None:
+                args.append(f"{option}={value}")
+        return args
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Self:
+        """``values`` → job; every problem in one sentence. Raises ContractError."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or cls.verb} = {e.get('input')!r}: {e['msg']}" for e in error.errors()
+            )
+            raise ContractError(f"eyewall {cls.verb}: {problems}; see eyewall {cls.verb} --help") from None
+
+
+class IngestJob(Job):
+    """Files of satellite slots → frames. Give ``files``, or ``source`` with ``slot_from`` and ``slot_to``."""
+
+    verb: ClassVar[str] = "ingest"
+    runner: ClassVar[str] = "eyewall.satellite.step:run"
+
+    stream: Name = Field("adhoc", description="name of the series of frames, a folder in the store")
+    reader: Name = Field(description="a satpy reader, or digital_typhoon, or map_picture")
+    files: tuple[Uri, ...] = Field((), description="glob of files on this machine; may be repeated")
+    source: Uri | None = Field(None, description="folder, or s3://bucket/prefix in NOAA's layout, that holds the slots")
+    slot_from: UtcTime | None = Field(None, description="first nominal slot time, inclusive, UTC")
+    slot_to: UtcTime | None = Field(None, description="last nominal slot time, exclusive, UTC")
+    dataset: Name | None = Field(None, description="the reader's dataset; default: its window channel near 10.8 um")
+    area: AreaText | None = Field(None, description="lon0,lat0,lon1,lat1,deg_per_px; default: as scanned")
+    wanted_segments: tuple[int, ...] = Field((), description="segments to read; default: those that the area needs")
+    critical_segments: tuple[int, ...] = Field((), description="segments without which the slot is refused")
+    timeliness_minutes: float | None = Field(
+        None, gt=0, description="refuse a slot younger than this with wanted segments missing; they may still come"
+    )
+    min_valid_fraction: float = Field(0.0, ge=0, le=1, description="refuse a frame with fewer valid pixels")
+
+
+class RecordsJob(Job):
+    """Best tracks and frames → storm-centred samples in TFRecord shards, split by storm and season."""
+
+    verb: ClassVar[str] = "records"
+    runner: ClassVar[str] = "eyewall.records.step:run"
+
+    tracks: Uri = Field(description="best-track file or folder")
+    tracks_format: TracksFormat = "auto"
+    stream: Name | None = Field(None, description="frames to join; none: track-only samples")
+    train_from: int = Field(1951, description="first training season, inclusive")
+    train_to: int = Field(description="last training season, inclusive; validation begins the year after")
+    val_to: int = Field(description="last validation season, inclusive; testing begins the year after")
+    test_to: int = Field(description="last test season, inclusive")
+    min_wind_kt: float = Field(34.0, ge=0, description="weakest 10-minute wind at the base time")
+    frames: int = Field(3, ge=0, le=48, description="past frames a sample holds at most")
+    px: int = Field(64, ge=8, le=1024, description="rows and columns of a storm-centred image")
+    km_per_px: float = Field(20.0, gt=0)
+    max_frame_age_h: float = Field(12.0, gt=0, description="oldest frame a sample may hold, hours before base time")
+    min_frame_gap_h: float = Field(1.0, ge=0, description="least time between two frames of a sample")
+    frames_only: bool = Field(False, description="drop samples without any frame")
+    shards: int = Field(4, ge=1, le=4096, description="shards a split")
+
+
+class TrainJob(Job):
+    """Records → a SavedModel, by a named model and strategy, resumable at any step."""
+
+    verb: ClassVar[str] = "train"
+    runner: ClassVar[str] = "eyewall.training.step:run"
+
+    records_ref: Uri = Field(description="records artifact or its receipt", json_schema_extra={"option": "--records"})
+    run: Name = Field(description="name of the run: the folder of its checkpoints; the same name resumes")
+    model: Literal["track", "image", "fusion"] = "fusion"
+    strategy: Strategy = "single"
+    workers: int = Field(1, ge=1, le=1024, description="synchronous or asynchronous training replicas, chief included")
+    ps: int = Field(0, ge=0, le=1024, description="parameter servers")
+    steps: int = Field(500, ge=1, description="optimizer steps in all, whatever happens in between")
+    batch: int = Field(64, ge=1, description="global batch size, shared out among the workers")
+    learning_rate: float = Field(1e-3, gt=0)
+    seed: int = Field(0, ge=0)
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    heartbeat_timeout_s: float = Field(120.0, gt=0, description="a replica silent for this long is lost")
+
+
+class VerifyJob(Job):
+    """Candidate, incumbent, CLIPER and persistence on one homogeneous sample."""
+
+    verb: ClassVar[str] = "verify"
+    runner: ClassVar[str] = "eyewall.verification.step:run"
+
+    truth: Uri = Field(description="best tracks to verify against")
+    fit: Uri | None = Field(None, description="best tracks to fit CLIPER on; default: the truth file's earlier seasons")
+    tracks_format: TracksFormat = "auto"
+    model_ref: Uri | None = Field(
+        None, description="candidate: model artifact, SavedModel or receipt", json_schema_extra={"option": "--model"}
+    )
+    incumbent_ref: Uri | None = Field(
+        None, description="served model, if any", json_schema_extra={"option": "--incumbent"}
+    )
+    incumbent_name: Name | None = Field(
+        None, description="take the stable version of this served model as the incumbent, if there is one"
+    )
+    records_ref: Uri | None = Field(
+        None, description="records whose test split gives the images", json_schema_extra={"option": "--records"}
+    )
+    season_from: int = Field(description="first season verified, inclusive", json_schema_extra={"option": "--from"})
+    season_to: int = Field(description="last season verified, inclusive", json_schema_extra={"option": "--to"})
+    fit_from: int | None = Field(None, description="first season of the fit, inclusive")
+    fit_to: int | None = Field(None, description="last season of the fit, inclusive; default: the year before --from")
+    min_wind_kt: float = Field(34.0, ge=0)
+    frames_only: bool = Field(False, description="only cases with at least one frame in the records")
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples of storms")
+    seed: int = Field(0, ge=0)
+    plots: bool = Field(True, description="draw skill by lead beside the report")
+
+
+class GateJob(Job):
+    """A verification report → a written decision; ends with 99 when the answer is no."""
+
+    verb: ClassVar[str] = "gate"
+    runner: ClassVar[str] = "eyewall.verification.gate_step:run"
+
+    evaluation_ref: Uri = Field(
+        description="evaluation artifact or its receipt", json_schema_extra={"option": "--evaluation"}
+    )
+    leads_h: tuple[int, ...] = (12, 24, 48)
+    min_cases: int = Field(30, ge=1)
+    min_storms: int = Field(3, ge=1)
+    max_worse_than_cliper_pct: float = 2.0
+    max_worse_than_incumbent_pct: float = 0.0
+    close_call_pct: float = Field(0.0, ge=0)
+
+
+class PublishJob(Job):
+    """An approved model → the next version in the model repository, served and labelled ``stable``."""
+
+    verb: ClassVar[str] = "publish"
+    runner: ClassVar[str] = "eyewall.serving.publish_step:run"
+
+    decision_ref: Uri = Field(
+        description="decision artifact or its receipt", json_schema_extra={"option": "--decision"}
+    )
+    name: Name = Field("track", description="name of the served model")
+    server: str | None = Field(None, description="host:port of the model server's gRPC; none: copy only")
+    server_base: Uri | None = Field(
+        None, description="the model repository as the server sees it; default: as this step sees it"
+    )
+    timeout_s: float = Field(120.0, gt=0, description="how long the server may take to load and answer")
+    approved_by: str | None = Field(None, max_length=200, description="who said yes to a close call")
+
+
+class ForecastJob(Job):
+    """Active storms at a base time → forecasts by the model server, stored as JSON, GeoJSON and a map."""
+
+    verb: ClassVar[str] = "forecast"
+    runner: ClassVar[str] = "eyewall.serving.forecast_step:run"
+
+    tracks: Uri = Field(description="best tracks or fixes so far")
+    tracks_format: TracksFormat = "auto"
+    stream: Name | None = Field(None, description="frames to use; none: track only")
+    base_time: UtcTime | None = Field(None, description="UTC; default: the newest frame of the stream")
+    storm: str | None = Field(None, max_length=40, description="one storm id; default: every active storm")
+    name: Name = "track"
+    label: Name = "stable"
+    server: str = Field("127.0.0.1:8500", description="host:port of the model server's gRPC")
+    truth: bool = Field(False, description="draw what the best track did afterwards as well")
+    timeout_s: float = Field(30.0, gt=0)
+
+
+class ServeJob(Job):
+    """The embedded model server: TensorFlow Serving's gRPC and REST API over the store's model repository."""
+
+    verb: ClassVar[str] = "serve"
+    runner: ClassVar[str] = "eyewall.serving.serve_step:run"
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    grpc_port: int = Field(8500, ge=0, le=65535, description="0 picks a free one")
+    rest_port: int = Field(8501, ge=0, le=65535, description="0 picks a free one")
+    poll_s: float = Field(2.0, ge=0, description="how often to look for the repository's model config; 0: never")
+    threads: int = Field(4, ge=1)
+    ready_file: Uri | None = Field(None, description="written with both ports once the server answers")
+    grace_s: float = Field(10.0, ge=0, description="time for running requests on SIGTERM")
+
+
+class SimulateJob(Job):
+    """A small typhoon season: best tracks, and AHI HSD Target Area files for the imaged storms."""
+
+    verb: ClassVar[str] = "simulate"
+    runner: ClassVar[str] = "eyewall.simulator.step:run"
+
+    out: Uri = Field(description="folder for the season; written beside and renamed")
+    seed: int = Field(0, ge=0)
+    first_season: int = 2001
+    last_season: int = 2020
+    storms_per_season: int = Field(12, ge=1, le=60)
+    imaged_seasons: tuple[int, ...] = Field((), description="seasons with satellite files; default: the last three")
+    imaged_storms: int = Field(2, ge=0, description="storms with satellite files in each imaged season")
+    cadence_minutes: int = Field(360, ge=10, le=1440, description="minutes between slots")
+    bad_files: int = Field(4, ge=0, description="files damaged on purpose, each in another way")
+
+
+JOBS: dict[str, type[Job]] = {
+    job.verb: job
+    for job in (
+        IngestJob,
+        RecordsJob,
+        TrainJob,
+        VerifyJob,
+        GateJob,
+        PublishJob,
+        ForecastJob,
+        ServeJob,
+        SimulateJob,
+    )
+}

@@ -1,0 +1,74 @@
+"""Where each kind of artifact lives in the store. Every path of the project is made here and nowhere else.
+
+frames/<stream>/<YYYY>/<MM>/<DD>/<YYYYMMDDTHHMMSSZ>.nc        one frame; .json beside it is its manifest
+quarantine/<stream>/<file>__<sha256[:12]>, ….reason.json      what was refused, and why
+records/<digest>/                                             shards, schema.json, statistics.json
+runs/<run>/                                                   checkpoints of a training run
+models/<digest>/saved_model/, model.json                      a trained candidate
+evaluations/<digest>/report.json                              a verification
+decisions/<digest>/decision.json                              a gate decision
+serving/<name>/<version>/                                     the model repository (TensorFlow Serving's layout)
+serving/models.json                                           which versions are served, and their labels
+forecasts/<stream or track>/<YYYYMMDDTHHMMSSZ>/<storm>.json   a stored forecast
+receipts/<dag>/<run>/<task>.json                              receipts of DAG runs
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+
+
+def time_key(time: datetime) -> str:
+    """``2026-11-21 04:00 UTC`` → ``20261121T040000Z``; aware times are converted, naive ones are UTC."""
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return utc.strftime(TIME_FORMAT)
+
+
+def parse_time_key(key: str) -> datetime:
+    """The inverse of `time_key`. Raises ValueError when ``key`` is not one."""
+    return datetime.strptime(key, TIME_FORMAT).replace(tzinfo=UTC)
+
+
+def safe_key(text: str) -> str:
+    """Any text (a run id, a file name) → one path component: readable, and distinct for distinct texts."""
+    plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def frame_path(stream: str, nominal_time: datetime) -> str:
+    """Path of the frame of ``stream`` at its nominal time (UTC)."""
+    key = time_key(nominal_time)
+    return f"frames/{stream}/{key[0:4]}/{key[4:6]}/{key[6:8]}/{key}.nc"
+
+
+def quarantine_path(stream: str, file_name: str, sha256: str) -> str:
+    """Path under which a refused file is kept; equal content keeps its place, other content gets another."""
+    return f"quarantine/{stream}/{safe_key(file_name)}__{sha256[:12]}"
+
+
+def artifact_dir(kind: str, digest: str) -> str:
+    """Folder of a content-named artifact; ``kind`` is records, models, evaluations or decisions."""
+    return f"{kind}/{digest[:16]}"
+
+
+def run_dir(run: str) -> str:
+    """Folder of a training run's checkpoints."""
+    return f"runs/{run}"
+
+
+def version_dir(name: str, version: int) -> str:
+    """Folder of one served version, as TensorFlow Serving expects it."""
+    return f"serving/{name}/{version}"
+
+
+def forecast_dir(series: str, base_time: datetime) -> str:
+    """Folder of the forecasts made for one base time."""
+    return f"forecasts/{series}/{time_key(base_time)}"
+
+
+def receipt_path(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """Path of a task's receipt: known before the task runs, so downstream commands can name it."""
+    suffix = "" if map_index < 0 else f"__{map_index}"
+    return f"receipts/{safe_key(dag_id)}/{safe_key(run_id)}/{safe_key(task_id)}{suffix}.json"

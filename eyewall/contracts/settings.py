@@ -1,0 +1,93 @@
+"""Settings: where things are on this installation, and the arguments of each step for each stream.
+
+One TOML file, named by EYEWALL_SETTINGS (default: eyewall.toml in the working directory, if there is one); the plain
+values can be overridden by the environment, in capitals with EYEWALL_ before. Secrets are taken from the environment
+alone (EYEWALL_DATABASE_URL), so that no file has to be kept secret.
+
+    store = "var/store"            # EYEWALL_STORE
+    backend = "process"            # EYEWALL_BACKEND
+    server = "127.0.0.1:8500"      # EYEWALL_SERVER: gRPC of the model server
+    default_stream = "himawari9"   # EYEWALL_DEFAULT_STREAM
+
+    [streams.himawari9.ingest]     # fields of IngestJob; [streams.<name>.<verb>] in general
+    source = "s3://noaa-himawari9/AHI-L1b-FLDK"
+    reader = "ahi_hsd"
+    area = "100,0,180,60,0.1"
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from eyewall.contracts.errors import ContractError
+from eyewall.contracts.fields import Name, Uri
+from eyewall.contracts.jobs import JOBS, Job
+
+Backend = Literal["process", "docker", "kubernetes"]
+_PLAIN = ("store", "backend", "server", "default_stream")
+
+
+class Settings(BaseModel):
+    """One installation's settings; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: Uri = "var/store"
+    backend: Backend = "process"
+    server: str = "127.0.0.1:8500"
+    default_stream: Name = "demo"
+    streams: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+
+    @field_validator("streams")
+    @classmethod
+    def _known_verbs_and_fields(cls, streams: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+        for stream, verbs in streams.items():
+            for verb, values in verbs.items():
+                if verb not in JOBS:
+                    raise ValueError(f"streams.{stream}.{verb}: no such step; steps are {', '.join(JOBS)}")
+                unknown = set(values) - set(JOBS[verb].model_fields)
+                if unknown:
+                    raise ValueError(f"streams.{stream}.{verb}: unknown fields {sorted(unknown)}")
+        return streams
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Settings of this process. Raises ContractError, naming the file and the value, when they are not valid."""
+        named = environ.get("EYEWALL_SETTINGS")
+        path = Path(named or "eyewall.toml")
+        values: dict[str, Any] = {}
+        if named or path.exists():
+            try:
+                values = tomllib.loads(path.read_text())
+            except OSError as error:
+                raise ContractError(
+                    f"settings file {path} cannot be read: {error.strerror}; see EYEWALL_SETTINGS"
+                ) from None
+            except ValueError as error:
+                raise ContractError(f"settings file {path} is not valid TOML: {error}") from None
+        values |= {key: environ[name] for key in _PLAIN if (name := f"EYEWALL_{key.upper()}") in environ}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ContractError(f"settings {path}: {where} = {first.get('input')!r}: {first['msg']}") from None
+
+    def job(self, verb: str, stream: str | None = None, **values: Any) -> Job:
+        """The job of ``verb`` for ``stream``: the step's defaults, then the stream's settings, then ``values``.
+
+        A value of None leaves the setting as it is. Raises ContractError for an unknown verb, stream or field.
+        """
+        if verb not in JOBS:
+            raise ContractError(f"no step {verb!r}: steps are {', '.join(JOBS)}")
+        merged: dict[str, Any] = {"store": self.store}
+        if stream is not None:
+            if stream not in self.streams:
+                raise ContractError(f"no stream {stream!r} in the settings: streams are {sorted(self.streams)}")
+            merged |= self.streams[stream].get(verb, {})
+        merged |= {key: value for key, value in values.items() if value is not None}
+        return JOBS[verb].parse(merged)
