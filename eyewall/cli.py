@@ -8,28 +8,51 @@ stdout with ``--json`` is the summary of the result; progress and messages go to
 import inspect
 import json
 import os
+import signal
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
 
 from eyewall import __version__
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.jobs import JOBS, Job
 from eyewall.contracts.manifest import Receipt
 
+#: Groups of commands beside the steps: name → "module:typer app", imported only when used.
+GROUPS: dict[str, str] = {
+    "models": "eyewall.serving.commands:app",
+}
+
+
+class _StepsAndGroups(TyperGroup):
+    """The steps, made below, and GROUPS, each imported when it is asked for (or listed by --help)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = GROUPS[cmd_name].partition(":")
+        group = typer.main.get_command(getattr(import_module(module), attribute))
+        group.name = cmd_name
+        return group
+
+
 app = typer.Typer(
-    name="eyewall", help=__doc__.splitlines()[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    cls=_StepsAndGroups,
+    name="eyewall",
+    help=(__doc__ or "").partition("\n")[0],
+    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-)  # fmt: skip
-
-
-def _allows_none(info: FieldInfo) -> bool:
-    return type(None) in typing.get_args(info.annotation)
+)
 
 
 def _option(job: type[Job], field: str, info: FieldInfo) -> inspect.Parameter:
@@ -50,13 +73,24 @@ def _option(job: type[Job], field: str, info: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotated)
 
 
+def _job_of(job: type[Job], options: Mapping[str, Any]) -> Job:
+    """Options as typed → job; EYEWALL_STORE is the store where none is given."""
+    values = {field: value for field, value in options.items() if field in job.model_fields and value not in (None, [])}
+    if "store" not in values and "EYEWALL_STORE" in os.environ:
+        values["store"] = os.environ["EYEWALL_STORE"]
+    return job.parse(values)
+
+
+def parse_command_line(args: Sequence[str]) -> Job:
+    """``["ingest", "--reader=ahi_hsd", …]`` → the job it stands for, without running it: the inverse of `to_args`."""
+    context = typer.main.get_command(app).get_command(None, args[0]).make_context(args[0], list(args[1:]))  # type: ignore[attr-defined]
+    return _job_of(JOBS[args[0]], context.params)
+
+
 def _command(job: type[Job]) -> Callable[..., None]:
     def command(**options: Any) -> None:
         as_json = options.pop("as_json", False)
-        values = {field: value for field, value in options.items() if value not in (None, [])}
-        if "store" not in values and "EYEWALL_STORE" in os.environ:
-            values["store"] = os.environ["EYEWALL_STORE"]
-        finish(run_job(job.parse(values)), as_json)
+        finish(run_job(_job_of(job, options)), as_json)
 
     parameters = [_option(job, field, info) for field, info in job.model_fields.items()]
     json_option = Annotated[bool, typer.Option("--json", help="print the summary as one line of JSON")]
@@ -90,21 +124,24 @@ def finish(receipt: Receipt, as_json: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
+) -> None:
     if version:
         sys.stdout.write(f"eyewall {__version__}\n")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 for _job in JOBS.values():
     app.command(_job.verb, help=(_job.__doc__ or "").strip())(_command(_job))
 
-#: Groups of commands beside the steps: name → "module:typer app", imported only when used.
-GROUPS: dict[str, str] = {}
-
 
 def main() -> None:
     """Entry point: every expected failure is one sentence on stderr and its exit code, never a traceback."""
+    # A pod or a task is ended by SIGTERM: as an exception it lets every clean-up run before the process goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app(standalone_mode=False)
     except EyewallError as error:
@@ -116,7 +153,7 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")):  # an unknown option, a missing value
-            message = getattr(error, "format_message", lambda: str(error))()
+            message = error.format_message() if hasattr(error, "format_message") else str(error)
             sys.stderr.write(f"eyewall: {message} See eyewall --help.\n")
             sys.exit(InputError.exit_code)
         raise

@@ -34,13 +34,24 @@ def parse_time_key(key: str) -> datetime:
 def safe_key(text: str) -> str:
     """Any text (a run id, a file name) → one path component: readable, and distinct for distinct texts."""
     plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
-    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return plain if plain == text and plain else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
 
 
-def frame_path(stream: str, nominal_time: datetime) -> str:
-    """Path of the frame of ``stream`` at its nominal time (UTC)."""
+def frame_path(stream: str, nominal_time: datetime, part: str = "") -> str:
+    """Path of the frame of ``stream`` at its nominal time (UTC).
+
+    ``part`` tells apart frames of one time, such as the storm of a storm-centred archive.
+    """
     key = time_key(nominal_time)
-    return f"frames/{stream}/{key[0:4]}/{key[4:6]}/{key[6:8]}/{key}.nc"
+    name = f"{key}__{safe_key(part)}" if part else key
+    return f"frames/{stream}/{key[0:4]}/{key[4:6]}/{key[6:8]}/{name}.nc"
+
+
+def parse_frame_path(path: str) -> tuple[datetime, str]:
+    """Nominal time (UTC) and part of a frame's path. Raises ValueError when it is not one."""
+    name = path.rsplit("/", 1)[-1].removesuffix(".nc")
+    key, _, part = name.partition("__")
+    return parse_time_key(key), part
 
 
 def quarantine_path(stream: str, file_name: str, sha256: str) -> str:

@@ -52,7 +52,7 @@ def fsync_tree(folder: Path) -> None:
     """Flush every file and folder below ``folder`` to disk, so that a rename afterwards cannot outrun its content."""
     for root, _, names in os.walk(folder):
         for name in [*names, "."]:
-            descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
+            descriptor = os.open(Path(root) / name, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -113,7 +113,7 @@ class Store:
                     stream.write(data)
                     stream.flush()
                     os.fsync(stream.fileno())
-                os.replace(beside, target)
+                beside.replace(target)
             finally:
                 beside.unlink(missing_ok=True)
 
@@ -185,9 +185,9 @@ class Store:
             fsync_tree(folder)
             target = Path(self.full(path))
             if target.exists():  # a folder without a manifest: debris of something that is not ours to trust
-                os.replace(target, target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.stale"))
+                target.rename(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.stale"))
             try:
-                os.rename(folder, target)
+                folder.rename(target)
             except OSError as error:
                 present = self.read_manifest(path)
                 if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and present is not None:
@@ -223,5 +223,5 @@ class Store:
                     raise StorageError(f"{path}/{entry.path} in store {self.url!r} differs from its manifest")
             (folder / MANIFEST_NAME).write_bytes(manifest.to_bytes())
             with contextlib.suppress(OSError):  # another process fetched the same copy meanwhile
-                os.rename(folder, copy)
+                folder.rename(copy)
         return copy

@@ -1,0 +1,1 @@
+"""The model repository, the embedded model server, the client, and the steps publish, serve and forecast."""
