@@ -118,11 +118,13 @@ class TrainJob(Job):
     run: Name = Field(description="name of the run: the folder of its checkpoints; the same name resumes")
     model: Literal["track", "image", "fusion"] = "fusion"
     strategy: Strategy = "single"
-    workers: int = Field(1, ge=1, le=1024, description="synchronous or asynchronous training replicas, chief included")
+    workers: int = Field(
+        1, ge=1, le=1024, description="training replicas; the chief is one of them, but stands beside them under ps"
+    )
     ps: int = Field(0, ge=0, le=1024, description="parameter servers")
     steps: int = Field(500, ge=1, description="optimizer steps in all, whatever happens in between")
-    batch: int = Field(64, ge=1, description="global batch size, shared out among the workers")
-    learning_rate: float = Field(1e-3, gt=0)
+    batch: int = Field(64, ge=1, description="global batch size, shared out among synchronous workers")
+    learning_rate: float = Field(3e-3, gt=0, description="peak; warmed up, then a cosine to 0")
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
     heartbeat_timeout_s: float = Field(120.0, gt=0, description="a replica silent for this long is lost")
@@ -204,12 +206,16 @@ class ForecastJob(Job):
     tracks: Uri = Field(description="best tracks or fixes so far")
     tracks_format: TracksFormat = "auto"
     stream: Name | None = Field(None, description="frames to use; none: track only")
-    base_time: UtcTime | None = Field(None, description="UTC; default: the newest frame of the stream")
+    base_time: UtcTime | None = Field(
+        None, description="UTC; default: the newest frame of the stream, without a stream the newest fix"
+    )
     storm: str | None = Field(None, max_length=40, description="one storm id; default: every active storm")
     name: Name = "track"
     label: Name = "stable"
     server: str = Field("127.0.0.1:8500", description="host:port of the model server's gRPC")
     truth: bool = Field(False, description="draw what the best track did afterwards as well")
+    max_frame_age_h: float = Field(12.0, gt=0, description="oldest frame to use; as in the model's records")
+    min_frame_gap_h: float = Field(1.0, ge=0, description="least time between two frames; as in the model's records")
     timeout_s: float = Field(30.0, gt=0)
 
 
@@ -236,13 +242,14 @@ class SimulateJob(Job):
 
     out: Uri = Field(description="folder for the season; written beside and renamed")
     seed: int = Field(0, ge=0)
-    first_season: int = 2001
-    last_season: int = 2020
+    first_season: int = Field(2001, ge=1900, le=2100)
+    last_season: int = Field(2020, ge=1900, le=2100)
     storms_per_season: int = Field(12, ge=1, le=60)
     imaged_seasons: tuple[int, ...] = Field((), description="seasons with satellite files; default: the last three")
     imaged_storms: int = Field(2, ge=0, description="storms with satellite files in each imaged season")
-    cadence_minutes: int = Field(360, ge=10, le=1440, description="minutes between slots")
-    bad_files: int = Field(4, ge=0, description="files damaged on purpose, each in another way")
+    imaged_hours: int = Field(102, ge=6, le=240, description="hours that the Target Area follows a storm, at most")
+    cadence_minutes: int = Field(360, ge=10, le=1440, multiple_of=10, description="minutes between slots")
+    bad_files: int = Field(4, ge=0, le=8, description="files damaged on purpose, each in another way")
 
 
 JOBS: dict[str, type[Job]] = {

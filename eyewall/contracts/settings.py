@@ -8,6 +8,10 @@ alone (EYEWALL_DATABASE_URL), so that no file has to be kept secret.
     backend = "process"            # EYEWALL_BACKEND
     server = "127.0.0.1:8500"      # EYEWALL_SERVER: gRPC of the model server
     default_stream = "himawari9"   # EYEWALL_DEFAULT_STREAM
+    ingest_cron = "0 * * * *"      # EYEWALL_INGEST_CRON: when slots are read; each run reads one period of it
+    airflow_port = 8080            # EYEWALL_AIRFLOW_PORT: web page and API of the local platform
+    grpc_port = 8500               # EYEWALL_GRPC_PORT: model server of the local platform
+    rest_port = 8501               # EYEWALL_REST_PORT
 
     [streams.himawari9.ingest]     # fields of IngestJob; [streams.<name>.<verb>] in general
     source = "s3://noaa-himawari9/AHI-L1b-FLDK"
@@ -19,7 +23,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -28,7 +32,8 @@ from eyewall.contracts.fields import Name, Uri
 from eyewall.contracts.jobs import JOBS, Job
 
 Backend = Literal["process", "docker", "kubernetes"]
-_PLAIN = ("store", "backend", "server", "default_stream")
+_PLAIN = ("store", "backend", "server", "default_stream", "ingest_cron", "airflow_port", "grpc_port", "rest_port")
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseModel):
@@ -40,6 +45,10 @@ class Settings(BaseModel):
     backend: Backend = "process"
     server: str = "127.0.0.1:8500"
     default_stream: Name = "demo"
+    ingest_cron: str = Field("0 * * * *", pattern=r"^[-0-9*/, ]{9,100}$")
+    airflow_port: Port = 8080
+    grpc_port: Port = 8500
+    rest_port: Port = 8501
     streams: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
 
     @field_validator("streams")
@@ -80,14 +89,19 @@ class Settings(BaseModel):
     def job(self, verb: str, stream: str | None = None, **values: Any) -> Job:
         """The job of ``verb`` for ``stream``: the step's defaults, then the stream's settings, then ``values``.
 
+        A step that reads or writes frames takes those of ``stream`` itself, unless the settings name others.
         A value of None leaves the setting as it is. Raises ContractError for an unknown verb, stream or field.
         """
         if verb not in JOBS:
             raise ContractError(f"no step {verb!r}: steps are {', '.join(JOBS)}")
         merged: dict[str, Any] = {"store": self.store}
+        if "server" in JOBS[verb].model_fields:
+            merged["server"] = self.server
         if stream is not None:
             if stream not in self.streams:
                 raise ContractError(f"no stream {stream!r} in the settings: streams are {sorted(self.streams)}")
+            if "stream" in JOBS[verb].model_fields:
+                merged["stream"] = stream
             merged |= self.streams[stream].get(verb, {})
         merged |= {key: value for key, value in values.items() if value is not None}
         return JOBS[verb].parse(merged)

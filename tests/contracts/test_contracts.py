@@ -110,7 +110,8 @@ def test_settings_give_each_step_of_a_stream_its_arguments(tmp_path: Path) -> No
     settings = Settings.load({"EYEWALL_SETTINGS": str(path), "EYEWALL_STORE": "elsewhere"})
     job = settings.job("ingest", "cwb", dataset="x", area=None)
 
-    assert job.to_args() == ["ingest", "--store=elsewhere", "--reader=map_picture", "--source=frames", "--dataset=x"]
+    expected = ["--stream=cwb", "--reader=map_picture", "--source=frames", "--dataset=x"]
+    assert job.to_args() == ["ingest", "--store=elsewhere", *expected]
 
 
 @pytest.mark.parametrize(
