@@ -17,7 +17,9 @@ Floats = npt.NDArray[np.float64]
 
 def wrap_lon_deg(lon_deg: npt.ArrayLike) -> Floats:
     """Any longitude → 0 ≤ longitude < 360. Shape kept."""
-    return np.mod(np.asarray(lon_deg, dtype=np.float64), 360.0)
+    wrapped = np.mod(np.asarray(lon_deg, dtype=np.float64), 360.0)
+    # A longitude a hair below 0 rounds up to 360 itself.
+    return np.where(wrapped == 360.0, 0.0, wrapped)
 
 
 def distance_km(lat1_deg: Any, lon1_deg: Any, lat2_deg: Any, lon2_deg: Any) -> Floats:
