@@ -1,0 +1,196 @@
+"""``eyewall verify``: candidate, incumbent, CLIPER and persistence on one sample → an evaluation artifact.
+
+The artifact's name is the digest of everything that determines it (the inputs' sums, the job's fields, the format),
+so that a verification that has been done already is found before any of its work.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from eyewall import __version__
+from eyewall.contracts.errors import ContractError, InputError
+from eyewall.contracts.jobs import VerifyJob
+from eyewall.contracts.layout import artifact_dir
+from eyewall.contracts.manifest import Manifest, Receipt
+from eyewall.storage import Artifact, Store, resolve
+from eyewall.verification.report import Report
+from eyewall.verification.verified_model import VerifiedModel, find_model, tree_sha256
+
+#: Raised whenever the same inputs would give another report.
+FORMAT = 1
+REPORT_NAME, CASES_NAME, PLOT_NAME = "report.json", "cases.csv", "skill.png"
+
+#: Fields that do not change the result: where it goes, and what the inputs are called (their sums count).
+_NOT_IN_DIGEST = {
+    "store", "receipt", "truth", "fit", "model_ref", "incumbent_ref", "incumbent_name", "records_ref",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the references of a job come to."""
+
+    candidate: VerifiedModel | None
+    incumbent: VerifiedModel | None
+    records: Artifact | None
+    sums: dict[str, str]  #: input → sha256
+
+
+def run(job: VerifyJob) -> Receipt:
+    """Verify, or find that it has been done. Raises what `eyewall.verification.sample` and `verified_model` say."""
+    store = Store(job.store)
+    inputs = find_inputs(job, store)
+    config = job.model_dump(mode="json", exclude=_NOT_IN_DIGEST)
+    named = [model and model.uri for model in (inputs.candidate, inputs.incumbent)]  # the report names them
+    text = json.dumps({"format": FORMAT, "config": config, "inputs": inputs.sums, "models": named}, sort_keys=True)
+    path = artifact_dir("evaluations", hashlib.sha256(text.encode()).hexdigest())
+    manifest = store.read_manifest(path)
+    if manifest is None:
+        manifest = _verify(job, store, inputs, config, path)
+    report = read_report(store, path)
+    _show(report)
+    return _receipt(Artifact(store, path, manifest), report)
+
+
+def find_inputs(job: VerifyJob, store: Store) -> Inputs:
+    """Every input of the job, checked to be there and of its kind, with its sum; nothing is read in yet."""
+    candidate = find_model(store, job.model_ref) if job.model_ref else None
+    incumbent_ref = job.incumbent_ref or _stable(store, job.incumbent_name)
+    incumbent = find_model(store, incumbent_ref) if incumbent_ref else None
+    records = resolve(store, job.records_ref, "records") if job.records_ref else None
+    if job.frames_only and records is None:
+        raise InputError("--frames-only needs --records: they say which cases have a frame")
+    sums = {"truth": _sum_of(job.truth)}
+    sums["fit"] = _sum_of(job.fit) if job.fit else sums["truth"]
+    for name, model in (("candidate", candidate), ("incumbent", incumbent)):
+        if model is not None:
+            sums[name] = model.sha256
+    if records is not None:
+        sums["records"] = records.manifest.sha256()
+    if candidate is not None:
+        candidate.refuse_leak(job.season_from, job.season_to)
+    _check_images(records, candidate, incumbent)
+    return Inputs(candidate, incumbent, records, sums)
+
+
+def _check_images(records: Artifact | None, *models: VerifiedModel | None) -> None:
+    if records is not None:
+        from eyewall.records.schema import read_schema
+
+        held = read_schema(records.folder()).images
+        for model in models:
+            if model is not None:
+                model.refuse_images(held)
+
+
+def _stable(store: Store, name: str | None) -> str | None:
+    """Store path of the served version labelled stable, if any is."""
+    if name is None:
+        return None
+    from eyewall.serving.repository import stable_version
+
+    return stable_version(store, name)
+
+
+def _sum_of(path_or_url: str) -> str:
+    """sha256 of a best-track file or folder, on disk or under an fsspec URL."""
+    if "://" not in path_or_url:
+        if not Path(path_or_url).exists():
+            raise InputError(f"best tracks {path_or_url!r} are not there: give an existing file, folder or URL")
+        return tree_sha256(Path(path_or_url))
+    import fsspec
+
+    try:
+        with fsspec.open(path_or_url, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ImportError, ValueError) as error:
+        raise InputError(f"best tracks {path_or_url!r} cannot be read: {error}") from None
+
+
+def _verify(job: VerifyJob, store: Store, inputs: Inputs, config: dict[str, Any], path: str) -> Manifest:
+    from eyewall.verification.evaluate import evaluate, write_cases
+
+    with _progress() as tell:
+        evaluation = evaluate(job, inputs.candidate, inputs.incumbent, inputs.records, tell)
+        with store.staging(path) as folder:
+            (folder / REPORT_NAME).write_bytes(to_bytes(evaluation.report))
+            write_cases(folder / CASES_NAME, evaluation)
+            if job.plots:
+                from eyewall.verification.plot import draw_skill
+
+                tell("drawing")
+                draw_skill(evaluation.report, folder / PLOT_NAME)
+            manifest = Manifest(
+                kind="evaluation",
+                code_version=__version__,
+                inputs=inputs.sums,
+                config=config,
+                counts={"cases": evaluation.report.sample.cases, "storms": evaluation.report.sample.storms},
+                extra={
+                    name: {"uri": model.uri, "sha256": model.sha256}
+                    for name, model in (("candidate", inputs.candidate), ("incumbent", inputs.incumbent))
+                    if model is not None
+                },
+            )
+            return store.commit(folder, path, manifest)
+
+
+def to_bytes(report: Report) -> bytes:
+    """The report as canonical JSON: sorted keys, absent parts left out, never NaN."""
+    values = report.model_dump(mode="json", exclude_none=True)
+    return (json.dumps(values, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_report(store: Store, path: str) -> Report:
+    """The report of the evaluation ``path``. Raises ContractError when it is NaN, empty or of another schema."""
+    values = store.read_json(f"{path}/{REPORT_NAME}")
+    try:
+        return Report.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise ContractError(
+            f"{path}/{REPORT_NAME} is not a verification report: {where}: {first['msg']}; verify again"
+        ) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A function that tells on stderr what is being done: a spinner on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("verify") as status:
+            yield lambda text: status.update(f"verify: {text}")
+    else:
+        yield lambda text: sys.stderr.write(f"verify: {text}\n")
+
+
+def _show(report: Report) -> None:
+    from rich.console import Console
+
+    from eyewall.verification.table import report_table
+
+    console = Console(stderr=True)
+    console.print(report_table(report))
+    if report.sample.fit_left_out:
+        storms = ", ".join(report.sample.fit_left_out)
+        console.print(f"note: left out of the fit, because it is verified: {storms}", style="yellow", soft_wrap=True)
+    for model in (report.candidate, report.incumbent):
+        if model is not None and model.note:
+            console.print(f"note on {model.uri}: {model.note}", style="yellow", soft_wrap=True)
+
+
+def _receipt(artifact: Artifact, report: Report) -> Receipt:
+    values = report.model_dump(mode="json", exclude_none=True)
+    summary = {"leads": values["leads"], "sample": values["sample"], "evaluation": artifact.path}
+    return Receipt(verb="verify", result=artifact.reference, summary=summary)
