@@ -27,6 +27,8 @@ from eyewall.contracts.manifest import Receipt
 #: Groups of commands beside the steps: name → "module:typer app", imported only when used.
 GROUPS: dict[str, str] = {
     "models": "eyewall.serving.commands:app",
+    "platform": "eyewall.platform.commands:app",
+    "catalogue": "eyewall.db.commands:app",
 }
 
 
@@ -116,7 +118,7 @@ def run_job(job: Job) -> Receipt:
 def finish(receipt: Receipt, as_json: bool) -> None:
     """Print the summary: one line of JSON, or ``key  value`` lines."""
     if as_json:
-        sys.stdout.write(json.dumps(receipt.summary, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(receipt.summary, allow_nan=False, ensure_ascii=False) + "\n")
         return
     for key, value in receipt.summary.items():
         text = value if isinstance(value, str) else json.dumps(value)
