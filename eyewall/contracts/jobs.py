@@ -83,6 +83,7 @@ class IngestJob(Job):
         None, gt=0, description="refuse a slot younger than this with wanted segments missing; they may still come"
     )
     min_valid_fraction: float = Field(0.0, ge=0, le=1, description="refuse a frame with fewer valid pixels")
+    inbox: bool = Field(False, description="bad files are taken away from the source once they are in quarantine")
 
 
 class RecordsJob(Job):

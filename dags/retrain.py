@@ -1,0 +1,109 @@
+"""### A new candidate model, verified, judged, and served only if it is better
+
+1. **records**: frames and best tracks become storm-centred samples, split by storm and season.
+2. **train**: the model learns; a retry goes on from the last checkpoint, because its run is named by the DAG run.
+3. **verify**: candidate, served model, CLIPER and persistence on one sample of seasons that no training has seen.
+4. **gate**: a written decision with its reasons. *No* ends the run here, as skipped.
+5. **close_call**: only where the gate cannot tell, a person is asked on the *Required Actions* page.
+6. **publish**: a checked copy into the model repository; `stable` moves to it once the server has answered with it.
+
+Daily, or by hand: whatever the form leaves empty is taken from the settings of the stream. The steps hand over files:
+each task's receipt, `receipts/retrain/<run>/<task>.json` in the store, names its result.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import chain, dag
+
+from operators import forms
+from operators.approval import CloseCall
+from operators.macros import MACROS
+from operators.step import StepOperator, receipt_of
+
+STREAM = "{{ params.stream or '' }}"
+
+
+@dag(
+    dag_id="retrain",
+    schedule="@daily",
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    tags=["model"],
+    params={
+        "stream": forms.name("stream of the settings file; empty: the default stream"),
+        "name": forms.name("name of the served model", "track"),
+        "model": forms.choice("network", "track", "image", "fusion"),
+        "strategy": forms.choice(
+            "how training is spread", "single", "mirrored", "multi_worker", "parameter_server", "model_parallel"
+        ),
+        "workers": forms.integer("training replicas, chief included", 1, 1024),
+        "ps": forms.integer("parameter servers", 0, 1024),
+        "steps": forms.integer("optimizer steps in all", 1, 100_000_000),
+        "batch": forms.integer("global batch size", 1, 1_000_000),
+        "seed": forms.integer("seed of initial weights and shuffling", 0, 2**31 - 1),
+        "train_from": forms.season("first training season"),
+        "train_to": forms.season("last training season; validation begins the year after"),
+        "val_to": forms.season("last validation season; testing begins the year after"),
+        "test_to": forms.season("last test season"),
+    },
+    user_defined_macros=MACROS,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
+)
+def retrain() -> None:
+    """Records to a served model."""
+    records = StepOperator(
+        task_id="records",
+        verb="records",
+        stream=STREAM,
+        arguments={season: f"{{{{ params.{season} }}}}" for season in ("train_from", "train_to", "val_to", "test_to")},
+    )
+    train = StepOperator(
+        task_id="train",
+        verb="train",
+        stream=STREAM,
+        arguments={
+            "records_ref": receipt_of("records"),
+            "run": "{{ run_key(dag.dag_id, run_id) }}",
+            **{
+                field: f"{{{{ params.{field} }}}}" for field in ("model", "strategy", "workers", "ps", "steps", "batch")
+            },
+            "seed": "{{ params.seed }}",
+        },
+    )
+    verify = StepOperator(
+        task_id="verify",
+        verb="verify",
+        stream=STREAM,
+        arguments={
+            "model_ref": receipt_of("train"),
+            "records_ref": receipt_of("records"),
+            "incumbent_name": "{{ params.name }}",
+            "season_from": "{{ params.val_to + 1 if params.val_to else '' }}",
+            "season_to": "{{ params.test_to }}",
+            "fit_to": "{{ params.train_to }}",
+        },
+    )
+    gate = StepOperator(task_id="gate", verb="gate", stream=STREAM, arguments={"evaluation_ref": receipt_of("verify")})
+    close_call = CloseCall(
+        task_id="close_call",
+        gate_task_id="gate",
+        subject="Publish the candidate of {{ run_id }}?",
+        body="The gate calls it close; its reasons: `{{ receipt_path(dag.dag_id, run_id, 'gate') }}`, and its log.",
+        response_timeout=timedelta(hours=20),
+        defaults="Reject",
+    )
+    publish = StepOperator(
+        task_id="publish",
+        verb="publish",
+        stream=STREAM,
+        arguments={
+            "decision_ref": receipt_of("gate"),
+            "name": "{{ params.name }}",
+            "approved_by": "{{ (ti.xcom_pull(task_ids='close_call') or {}).get('approved_by') }}",
+        },
+    )
+    chain(records, train, verify, gate, close_call, publish)
+
+
+retrain()

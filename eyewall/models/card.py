@@ -1,0 +1,100 @@
+"""The model card: everything about a trained model that is not its weights, written as ``model.json`` beside them."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eyewall.contracts.errors import ContractError
+from eyewall.contracts.features import FIX_AGES_H, LEADS_H, ImageSpec
+
+CARD_NAME = "model.json"
+SAVED_MODEL_DIR = "saved_model"
+HISTORY_NAME = "history.csv"
+
+Kind = Literal["track", "image", "fusion"]
+
+
+class Normalisation(BaseModel):
+    """Means and standard deviations of the training split, by which inputs are brought to order one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wind_mean_kt: float = 60.0
+    wind_std_kt: float = Field(25.0, gt=0)
+    pressure_mean_hpa: float = 980.0
+    pressure_std_hpa: float = Field(20.0, gt=0)
+    image_mean: float = Field(260.0, description="kelvin or grey level, over pixels that are not missing")
+    image_std: float = Field(30.0, gt=0)
+
+
+class LeadSkill(BaseModel):
+    """Validation at one lead: mean great-circle errors on the same ``n`` cases, km."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int = Field(ge=0)
+    model: float | None = Field(description="km; none where the split has no case at that lead")
+    cliper: float | None
+
+
+class ModelCard(BaseModel):
+    """What was trained, on what, how, and what it reached on the validation split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    kind: Kind
+    images: ImageSpec = Field(description="images that the model takes; frames 0: none, whatever the records held")
+    leads_h: tuple[int, ...] = LEADS_H
+    fix_ages_h: tuple[int, ...] = FIX_AGES_H
+    parameters: int = Field(ge=0, description="trainable weights")
+
+    records_sha256: str
+    seasons: dict[str, tuple[int, ...]] = Field(description="seasons in each split")
+    samples: dict[str, int] = Field(description="samples in each split")
+
+    strategy: str
+    workers: int
+    ps: int
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+
+    best_step: int = Field(description="the step whose weights these are; 0: the untrained model, which is CLIPER")
+    loss_first: float
+    loss_last: float
+    val_km: dict[str, LeadSkill] = Field(description="lead in hours → mean validation errors")
+    shrinkage: dict[str, float] = Field(
+        description="lead in hours → factor 0–1 on the learned correction, chosen on the validation split; 0 is CLIPER"
+    )
+
+    cliper: dict[str, Any] = Field(
+        description="coefficients, as Cliper.to_json() gives them, fitted on the train split"
+    )
+    scale_km: tuple[float, ...] = Field(description="per lead: the network's output of 1 means so many km")
+    normalisation: Normalisation
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, two spaces, a final newline."""
+        import json
+
+        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The card in a model artifact's folder. Raises ContractError when it is missing or not one."""
+        path = folder / CARD_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ContractError(
+                f"no {CARD_NAME} in {folder.name!r}: {error.strerror}; give a model that eyewall train made"
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ContractError(
+                f"{CARD_NAME} in {folder.name!r} is not a model card: {where}: {first['msg']}"
+            ) from None

@@ -1,0 +1,1 @@
+"""Satellite files → frames: sources, checks, scenes, areas, and the step ``ingest``."""

@@ -1,0 +1,171 @@
+"""Frames of the Digital Typhoon archive: storm-centred infrared pictures in kelvin, one HDF5 file each.
+
+    image/200717/2007100300-200717-MTS1-1.h5     hour (UTC), storm (JMA number), satellite, channel 1 = infrared
+    jma/200717.tsv                               hourly positions of the storm, beside the image folder
+
+Source: A. Kitamoto, "Creation of the Typhoon Image Collection" (National Institute of Informatics): Lambert azimuthal
+equal-area about the best-track centre, 2600 km wide and high; with 512 × 512 pixels (Kitamoto et al. 2023, "Digital
+Typhoon: Long-term Satellite Image Dataset …") that is 5.08 km a pixel, which the papers round to 5 km. Laid over
+pictures of the same scans with a burnt-in graticule, Podul's frames fit best at 5.08 ± 0.03 km a pixel; a test repeats
+it. Brightness temperature in kelvin; north up.
+
+Nominal and observation time. The hour in the name is the hour of the best track for which the picture was made; the
+scan was the nearest one of its satellite. The archive keeps no scan times: frames say the nominal hour for both.
+
+Actual and nominal position. The centre of the picture is the best track's, to the hour; where the satellite was is not
+told, and after the projection it no longer matters.
+
+The corrupt ones. A few old frames hold a banner or the noise of a lost transmission as if it were temperature. A few
+wild pixels are speckle: they become missing. More than `MAX_WILD_FRACTION` of them is no picture of a cloud.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from eyewall.contracts.errors import CorruptFile, EyewallError, InputError
+from eyewall.contracts.fields import Area
+from eyewall.satellite.checks import check_container
+from eyewall.satellite.formats import Choice, LocalFile, NameFacts, Picture, UnreadableFiles, sentence
+from eyewall.satellite.geometry import grid
+
+_NAME: Final = re.compile(r"(?P<hour>\d{10})-(?P<storm>\d{6})-(?P<satellite>[A-Z0-9]{3,6})-(?P<channel>\d)\.h5")
+DATASET: Final = "infrared"
+PX: Final = 512
+HALF_WIDTH_M: Final = 1_300_000.0
+#: The coldest cloud tops ever seen from space had 162 K (Proud and Bachmeier, 2021); the hottest ground has 345 K.
+COLDEST_K, HOTTEST_K = 140.0, 350.0
+#: A lost scan line of 512 is 0.2 %: less than half of one is speckle.
+MAX_WILD_FRACTION: Final = 0.001
+_PLATFORMS: Final = {"MTS": "MTSAT-", "HMW": "Himawari-", "GMS": "GMS-", "GOE": "GOES-"}
+
+Floats = npt.NDArray[np.float64]
+
+
+class DigitalTyphoon:
+    """See `formats.Format`; a frame's ``part`` is the storm's JMA number."""
+
+    reader = "digital_typhoon"
+
+    def facts(self, name: str) -> NameFacts | None:
+        """Hour, storm and satellite out of the name."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        try:
+            hour = datetime.strptime(match["hour"], "%Y%m%d%H").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        # Two satellites saw some hours: the file with the lower name is kept, the other one is a duplicate.
+        return NameFacts(hour, part=match["storm"], kind=f"channel-{match['channel']}", platform=match["satellite"])
+
+    def expected_names(self) -> str:
+        """Half a sentence with an example."""
+        return "Digital Typhoon frames have names like 2007100300-200717-MTS1-1.h5"
+
+    def choose(self, present: Sequence[NameFacts], dataset: str | None) -> Choice:
+        """The infrared channel, which is all that there is."""
+        if dataset not in (None, DATASET):
+            raise InputError(f"Digital Typhoon frames have no dataset {dataset!r}: they have {DATASET!r}")
+        return Choice(DATASET, frozenset({"channel-1"}))
+
+    def segments(self, area: Area, count: int, heads: Callable[[], Iterable[bytes]]) -> None:
+        """A frame is one file."""
+
+    def check(self, plain: Path, facts: NameFacts) -> None:
+        """Opens as HDF5, has the data set in kelvin and of one shape, and plausible temperatures."""
+        check_container(plain)
+        values = _values(plain)
+        wild = float(np.mean(_wild(values)))
+        if wild > MAX_WILD_FRACTION:
+            raise CorruptFile(
+                f"{100 * wild:.1f} % of the pixels lie outside {COLDEST_K:g}–{HOTTEST_K:g} K "
+                f"({values.min():.1f} to {values.max():.1f} K): no cloud or ground has such temperatures"
+            )
+
+    def read(self, files: Sequence[LocalFile], choice: Choice, cut: bool) -> Picture:
+        """One file → picture about the storm's centre at that hour. Raises InputError when its track is not there."""
+        (file,) = files
+        values = _values(file.plain)
+        wild = _wild(values)
+        lat_deg, lon_deg = _centre(file.origin, file.facts)
+        code = file.facts.platform
+        platform = _PLATFORMS.get(code[:3], code[:3]) + code[3:]
+        return Picture(
+            data=np.where(wild, np.nan, values).astype(np.float32),
+            area=_area(lat_deg, lon_deg),
+            quantity="brightness_temperature_k",
+            platform="MTSAT-1R" if platform == "MTSAT-1" else platform,
+            sensor="imager",
+            extra={"pixels_implausible": int(wild.sum()), "centre_lat_deg": lat_deg, "centre_lon_deg": lon_deg},
+        )
+
+    def blame(self, files: Sequence[LocalFile], choice: Choice, error: Exception) -> EyewallError:
+        """There is one file."""
+        return UnreadableFiles({file.name: sentence(error) for file in files})
+
+
+def _wild(values: Floats) -> npt.NDArray[np.bool_]:
+    """Where ``values`` [y, x] are no temperature of this Earth; NaN is one of them."""
+    return ~((values >= COLDEST_K) & (values <= HOTTEST_K))
+
+
+def _values(path: Path) -> Floats:
+    """The data set, [y, x] in K. Raises CorruptFile when it is not there or not as published."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as content:
+            if DATASET not in content:
+                raise CorruptFile(f"the HDF5 file has no data set {DATASET!r}: it has {sorted(content)}")
+            data = content[DATASET]
+            units = data.attrs.get("units", b"kelvin")
+            units = units.decode() if isinstance(units, bytes) else str(units)
+            if units.lower() not in ("kelvin", "k"):
+                raise CorruptFile(f"data set {DATASET!r} is in {units!r}: kelvin is expected")
+            if data.shape != (PX, PX):
+                raise CorruptFile(f"data set {DATASET!r} has shape {data.shape}: ({PX}, {PX}) is expected")
+            return np.asarray(data[()], dtype=np.float64)
+    except (OSError, RuntimeError, AttributeError, TypeError, ValueError) as error:
+        raise CorruptFile(f"data set {DATASET!r} cannot be read: {error}") from None
+
+
+def _area(lat_deg: float, lon_deg: float) -> Any:
+    projection = {"proj": "laea", "lat_0": lat_deg, "lon_0": (lon_deg + 180) % 360 - 180, "ellps": "WGS84"}
+    extent = (-HALF_WIDTH_M, -HALF_WIDTH_M, HALF_WIDTH_M, HALF_WIDTH_M)
+    return grid("digital_typhoon", projection, (PX, PX), extent)
+
+
+def _centre(origin: Path, facts: NameFacts) -> tuple[float, float]:
+    """Latitude and longitude of the storm at the frame's hour."""
+    places = [folder / "jma" / f"{facts.part}.tsv" for folder in origin.resolve().parents[:3]]
+    track = next((place for place in places if place.is_file()), None)
+    if track is None:
+        raise InputError(f"no track of storm {facts.part} for {origin.name}: put jma/{facts.part}.tsv beside image/")
+    centre = _track(track, track.stat().st_mtime_ns).get(facts.time)
+    if centre is None:
+        raise InputError(f"track {track.name} has no position at {facts.time:%Y-%m-%d %H} UTC for {origin.name}")
+    return centre
+
+
+@lru_cache(maxsize=64)
+def _track(path: Path, changed_ns: int) -> dict[datetime, tuple[float, float]]:
+    """Hour → latitude and longitude, degrees, of a TSV with year, month, day, hour, grade, latitude, longitude."""
+    found = {}
+    for line in path.read_text(errors="replace").splitlines():
+        cells = line.split("\t")
+        try:
+            year, month, day, hour = map(int, cells[:4])
+            lat_deg, lon_deg = float(cells[5]), float(cells[6])
+            time = datetime(year, month, day, hour, tzinfo=UTC)
+        except (ValueError, IndexError):
+            continue  # a header line, or a row of which nothing is known
+        if -90 <= lat_deg <= 90 and -180 <= lon_deg <= 360:
+            found[time] = (lat_deg, lon_deg)
+    return found

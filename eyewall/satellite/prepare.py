@@ -1,0 +1,90 @@
+"""A slot's files on this machine, and what each of them is worth: fetched and checked, several at a time.
+
+Downloads wait for the network, and bzip2 takes longer than anything that follows; both leave the interpreter free, so
+threads help: two cores unpack two segments in the time of one.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from eyewall.contracts.errors import CorruptFile, InputError
+from eyewall.satellite import checks
+from eyewall.satellite.formats import Format
+from eyewall.satellite.slots import Candidate
+from eyewall.storage.store import sha256_of
+
+LOG = logging.getLogger(__name__)
+
+_THREADS: Final = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file on this machine: ``folder`` is scratch of its own."""
+
+    candidate: Candidate
+    path: Path
+    folder: Path
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its base name, as the source has it."""
+        return self.candidate.found.name
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of a file that passed: ``plain`` is its content decompressed. Otherwise: the check that it failed, and why."""
+
+    plain: Path | None = None
+    failed: str = ""
+    reason: str = ""
+
+
+def fetch(needed: Sequence[Candidate], scratch: Path) -> list[Fetched]:
+    """Every candidate that can be had, in order; one that is gone or locked since it was listed is missing, not bad.
+
+    Raises EyewallError when a source does not answer.
+    """
+
+    def one(numbered: tuple[int, Candidate]) -> Fetched | None:
+        number, candidate = numbered
+        folder = scratch / f"{number:03d}"
+        folder.mkdir()
+        try:
+            local = candidate.found.fetch(folder)
+            checks.check_readable(local)
+            return Fetched(candidate, local, folder, sha256_of(local))
+        except (FileNotFoundError, InputError) as error:
+            LOG.warning("%s is passed over: %s", candidate.found.place, error)
+            return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [each for each in pool.map(one, enumerate(needed)) if each is not None]
+
+
+def examine(form: Format, fetched: Sequence[Fetched]) -> list[Verdict]:
+    """The checks of `checks` and of the format on every file by itself, in order."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda each: _examine(form, each), fetched))
+
+
+def _examine(form: Format, each: Fetched) -> Verdict:
+    plain, check = each.path, "size"
+    try:
+        checks.check_size(each.path)
+        if checks.is_compressed(each.path):
+            check = "compression"
+            plain = checks.unpack(each.path, each.folder)
+        check = "format"
+        form.check(plain, each.candidate.facts)
+    except CorruptFile as error:
+        return Verdict(failed=check, reason=str(error))
+    # A reader may know the compressed name only.
+    return Verdict(plain if form.facts(plain.name) is not None else each.path)

@@ -1,0 +1,129 @@
+"""The synchronous training loop: single, mirrored and multi-worker, one optimizer step of a global batch at a time.
+
+Step n takes global batch n of the records' shuffled stream, whoever computes which share of it, so that neither the
+number of workers nor an interruption changes what is trained on. Gradients and losses of the shares are summed.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, TARGET_DISPLACEMENT_KM, TARGET_VALID, input_shapes
+from eyewall.models.forecaster import Forecaster
+from eyewall.models.registry import build
+from eyewall.records.dataset import load
+from eyewall.training.heartbeat import Heartbeat
+from eyewall.training.loss import loss_sum
+from eyewall.training.plan import Plan
+from eyewall.training.session import Session
+from eyewall.training.state import Run, TrainingState
+from eyewall.training.strategies import Share
+
+_WEIGHT_DECAY = 0.02
+_WARM_UP_STEPS = 50
+
+
+def make_model(plan: Plan, shrinkage: tuple[float, ...] = (1.0,) * len(LEADS_H)) -> Forecaster:
+    """The untrained model of a plan."""
+    return build(
+        plan.job.model,
+        plan.images,
+        cliper=plan.cliper.to_json(),
+        scale_km=plan.scale_km,
+        normalisation=plan.normalisation,
+        shrinkage=shrinkage,
+    )
+
+
+class _WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Linear warm-up, then half a cosine down to zero at the last step."""
+
+    def __init__(self, peak: float, steps: int) -> None:
+        super().__init__()
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step: Any) -> Any:
+        done = tf.cast(step, tf.float32)
+        warm = min(_WARM_UP_STEPS, max(self.steps // 5, 1))
+        cosine = 0.5 * (1 + tf.cos(math.pi * tf.minimum(done / self.steps, 1.0)))
+        return self.peak * tf.minimum((done + 1) / warm, 1.0) * cosine
+
+
+def make_optimizer(plan: Plan, model: Forecaster) -> Any:
+    """AdamW (Loshchilov and Hutter 2019) with its slots created; scales and offsets are not decayed."""
+    optimizer = tf_keras.optimizers.AdamW(
+        _WarmCosine(plan.job.learning_rate, plan.job.steps), weight_decay=_WEIGHT_DECAY
+    )
+    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def gradients(plan: Plan, model: Forecaster, features: Any, targets: Any) -> tuple[Any, Any]:
+    """This share's part of the global batch's loss, and its gradients."""
+    scale, weight = np.array(plan.scale_km, np.float32), np.array(plan.lead_weight, np.float32)
+    with tf.GradientTape() as tape:
+        predicted = model(features)[OUT_DISPLACEMENT_KM]
+        total = loss_sum(predicted, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID], scale, weight)
+        loss = total / (plan.job.batch * len(LEADS_H))
+    return loss, tape.gradient(loss, model.trainable_variables)
+
+
+def train(plan: Plan, strategy: Any, share: Share, run: Run, beat: Heartbeat) -> TrainingState:
+    """All steps that are still to be done; the state after the last one. Raises TrainingError when it diverges."""
+    job = plan.job
+    with strategy.scope():
+        model = make_model(plan)
+        optimizer = make_optimizer(plan, model)
+        session = Session(plan, model, optimizer, run, beat, leads=share.index == 0)
+        session.resume()
+
+    def replica_step(features: Any, targets: Any) -> Any:
+        loss, slopes = gradients(plan, model, features, targets)
+        loss, slopes = _sum_over_replicas(loss, slopes)
+        optimizer.apply_gradients(zip(slopes, model.trainable_variables, strict=True), skip_gradients_aggregation=True)
+        return loss
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def step(features: Any, targets: Any) -> Any:
+        return strategy.experimental_local_results(strategy.run(replica_step, args=(features, targets)))[0]
+
+    stream = iter(
+        strategy.distribute_datasets_from_function(lambda _: training_batches(plan, share, session.state.step))
+    )
+    while session.state.step < job.steps:
+        features, targets = next(stream)
+        session.after_step(float(step(features, targets)))
+        if session.due():
+            session.checkpoint()
+    return session.state
+
+
+def _sum_over_replicas(loss: Any, slopes: list[Any]) -> tuple[Any, list[Any]]:
+    """The global batch's loss and gradients, from each replica's part.
+
+    One collective of one long vector: the time of a collective between processes is latency, not bytes.
+    """
+    shapes = [slope.shape for slope in slopes]
+    flat = tf.concat([*(tf.reshape(slope, [-1]) for slope in slopes), loss[None]], axis=0)
+    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    *parts, loss = tf.split(total, [*(shape.num_elements() for shape in shapes), 1])
+    return loss[0], [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def training_batches(plan: Plan, share: Share, done: int) -> Any:
+    """Batches of one device, from global batch ``done`` on; devices of a process take turns."""
+    job = plan.job
+    names = input_shapes(plan.images)
+    shared = load(
+        plan.folder, "train", batch=job.batch, seed=job.seed, repeat=True,
+        shard=(share.index, share.count), skip_batches=done,
+    )  # fmt: skip
+    wanted = shared.map(lambda features, targets: ({k: features[k] for k in names}, targets))
+    if share.devices > 1:
+        wanted = wanted.unbatch().batch(job.batch // share.count // share.devices, drop_remainder=True)
+    # Were the end of the stream in doubt, tf.distribute would ask all workers at each step whether they have a batch.
+    return wanted.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))

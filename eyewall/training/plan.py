@@ -1,0 +1,114 @@
+"""What a training knows before its first step: the records' geometry, CLIPER as fitted on them, the scales."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eyewall.besttrack.baselines import Cliper
+from eyewall.besttrack.cases import Cases
+from eyewall.contracts.errors import InputError
+from eyewall.contracts.features import (
+    BASE_TIME_S,
+    DAY_OF_YEAR,
+    IMAGES,
+    LEADS_H,
+    PAST_PRESSURE_HPA,
+    PAST_WIND_KT,
+    SEASON,
+    STORM_ID,
+    TARGET_DISPLACEMENT_KM,
+    TARGET_VALID,
+    TRACK_FEATURES,
+    ImageSpec,
+)
+from eyewall.contracts.jobs import TrainJob
+from eyewall.models.card import Normalisation
+from eyewall.models.registry import images_of
+from eyewall.records.dataset import load, read_schema
+from eyewall.records.schema import FeatureStatistics, RecordsSchema, Split
+
+_READ_ROWS = 256
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The same in every replica: it follows from the records and the job alone."""
+
+    job: TrainJob
+    folder: Path  #: the records
+    schema: RecordsSchema
+    images: ImageSpec  #: what the model takes; frames 0: none
+    cliper: Cliper
+    scale_km: tuple[float, ...]  #: per lead, mean error of CLIPER on the train split
+    lead_weight: tuple[float, ...]  #: per lead, samples over those of them that have a target; 0 where none has
+    normalisation: Normalisation
+
+
+def make_plan(job: TrainJob, folder: Path) -> Plan:
+    """Read the records' schema and fit CLIPER. Raises InputError when there is nothing to train on."""
+    schema = read_schema(folder)
+    images = images_of(job.model, schema.images)
+    if not schema.counts["train"]:
+        raise InputError(
+            "the records hold no training sample: choose other --train-from and --train-to seasons for them"
+        )
+    train = read_cases(folder, "train")
+    cliper = Cliper.fit(train)
+    error = np.linalg.norm(train.targets[TARGET_DISPLACEMENT_KM] - cliper.predict_km(train.features), axis=-1)
+    valid = train.targets[TARGET_VALID] > 0
+    count = valid.sum(axis=0)
+    mean_km = np.where(valid, error, 0).sum(axis=0) / np.maximum(count, 1)
+    # Where CLIPER is perfect or has nothing to go by, ten km an hour keeps the division defined.
+    scale_km = np.where(mean_km > 1.0, mean_km, 10.0 * np.array(LEADS_H))
+    weight = np.where(count > 0, len(train) / np.maximum(count, 1), 0.0)
+    return Plan(
+        job=job,
+        folder=folder,
+        schema=schema,
+        images=images,
+        cliper=cliper,
+        scale_km=tuple(float(v) for v in scale_km),
+        lead_weight=tuple(float(v) for v in weight),
+        normalisation=_normalisation(schema),
+    )
+
+
+def _normalisation(schema: RecordsSchema) -> Normalisation:
+    """Of the records' own statistics; the defaults where the train split has no value at all."""
+    statistics = schema.statistics.get("train", {})
+    values: dict[str, float] = {}
+    for feature, key, unit in (
+        (PAST_WIND_KT, "wind", "_kt"),
+        (PAST_PRESSURE_HPA, "pressure", "_hpa"),
+        (IMAGES, "image", ""),
+    ):
+        found: FeatureStatistics | None = statistics.get(feature)
+        if found is not None and found.count and found.std > 0:
+            values |= {f"{key}_mean{unit}": found.mean, f"{key}_std{unit}": found.std}
+    return Normalisation(**values)
+
+
+def batches(folder: Path, split: Split) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """(features, targets, meta) of a split in the order on disk, NumPy arrays of up to 256 rows."""
+    yield from load(folder, split, batch=_READ_ROWS, with_meta=True).as_numpy_iterator()
+
+
+def read_cases(folder: Path, split: Split) -> Cases:
+    """A split as best-track cases: everything but the images. The split must not be empty."""
+    wanted = (*TRACK_FEATURES, DAY_OF_YEAR)
+    parts = [({k: f[k] for k in wanted}, t, m) for f, t, m in batches(folder, split)]
+    features, targets, meta = (
+        {name: np.concatenate([part[which][name] for part in parts]) for name in parts[0][which]} for which in range(3)
+    )
+    return Cases(
+        storm_id=np.array([storm.decode() for storm in meta[STORM_ID]], dtype=object),
+        season=meta[SEASON],
+        base_time=meta[BASE_TIME_S].astype("datetime64[s]").astype("datetime64[ns]"),
+        features=features,
+        targets=targets,
+    )
