@@ -144,7 +144,7 @@ def main() -> None:
     """Entry point: every expected failure is one sentence on stderr and its exit code, never a traceback."""
     # A pod or a task is ended by SIGTERM: as an exception it lets every clean-up run before the process goes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any import of TensorFlow: errors and warnings of its own
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news; Python still hears its errors
     try:
         code = app(standalone_mode=False)  # typer returns its own exits, such as 130 for Ctrl-C, instead of raising
         if isinstance(code, int):

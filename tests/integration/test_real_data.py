@@ -158,7 +158,7 @@ def test_cwb_pictures_and_ibtracs_become_a_verified_and_served_forecast(platform
     assert forecast == {"forecast": "success"}
     path = "forecasts/cwb/20101020T120000Z/2010285N13145"
     stored = platform.store.read_json(f"{path}.json")
-    assert [point[0] for point in stored["track"]] == [6, 12, 24, 48, 72]
+    assert [point["lead_h"] for point in stored["forecast"]] == [6, 12, 24, 48, 72]
     assert json.loads(platform.store.read_bytes(f"{path}.geojson"))["type"] == "FeatureCollection"
     assert platform.store.read_bytes(f"{path}.png").startswith(b"\x89PNG")
 
