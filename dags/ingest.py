@@ -35,7 +35,8 @@ from operators.step import StepOperator
         "slot_to": forms.time("last nominal slot time, exclusive, UTC; empty: end of the run's partition"),
     },
     user_defined_macros=MACROS,
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
+    # 1, 2, 4 … minutes, an hour in all: a slot whose files still arrive (exit 75) is looked at until its limit passes.
+    default_args={"retries": 6, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
 )
 def ingest() -> None:
     """Read the slots of one period."""

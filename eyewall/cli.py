@@ -159,6 +159,8 @@ def main() -> None:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")):  # an unknown option, a missing value
             message = error.format_message() if hasattr(error, "format_message") else str(error)
+            if "unexpected extra argument" in message:
+                message += " Quote a glob, so that the shell leaves it alone."
             sys.stderr.write(f"eyewall: {message} See eyewall --help.\n")
             sys.exit(InputError.exit_code)
         raise

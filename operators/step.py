@@ -9,6 +9,7 @@ Results are handed on by receipts: `receipt_of` names one before the task that w
 no path has to travel through XCom.
 """
 
+import shlex
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
@@ -76,7 +77,7 @@ class StepOperator(BaseOperator):
             self._backend = load_backend(settings.backend, self.log.info)
         except EyewallError as error:
             raise AirflowFailException(str(error)) from None
-        self.log.info("eyewall %s", " ".join(job.to_args()))
+        self.log.info("eyewall %s", shlex.join(job.to_args()))  # to be pasted into a shell as it stands
         outcome = self._backend.run([*job.to_args(), "--json"])
         raise_for(outcome, self.verb)
         return {"receipt": receipt, **small(outcome.summary)}

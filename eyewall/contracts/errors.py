@@ -9,13 +9,14 @@
      |- StorageError            exit 74   the store is read-only, full or away
      |- ServingError            exit 69   the model server does not answer, or refuses
      |- TrainingError           exit 70   a replica was lost or training diverged
+     |- StillComing             exit 75   a slot's files are still arriving: try again in a few minutes
      `- NothingNew              exit 99   no error: there is nothing to do, the task is skipped
 
 A gate that says no is not an error: it is a decision (`eyewall.contracts.gate`), and its step ends with 99 as well.
 Numbers follow sysexits.h where it has one.
 """
 
-EXIT_FAILED, EXIT_INPUT, EXIT_UNAVAILABLE, EXIT_SOFTWARE, EXIT_IO, EXIT_SKIP = 1, 65, 69, 70, 74, 99
+EXIT_FAILED, EXIT_INPUT, EXIT_UNAVAILABLE, EXIT_SOFTWARE, EXIT_IO, EXIT_TEMPORARY, EXIT_SKIP = 1, 65, 69, 70, 74, 75, 99
 
 
 class EyewallError(Exception):
@@ -62,6 +63,12 @@ class TrainingError(EyewallError):
     """A replica was lost beyond recovery, or training diverged."""
 
     exit_code = EXIT_SOFTWARE
+
+
+class StillComing(EyewallError):
+    """Files of a slot are still arriving; trying again in a few minutes mends it."""
+
+    exit_code = EXIT_TEMPORARY
 
 
 class NothingNew(EyewallError):

@@ -15,7 +15,7 @@ from eyewall.contracts.settings import Settings
 from eyewall.platform.demo_season import SETTINGS_NAME, STREAM, Season
 from eyewall.storage import Store, resolve
 
-MODEL, CLIPER, PERSISTENCE = "model", "cliper", "persistence_12h"
+MODEL, CLIPER, PERSISTENCE = "model", "cliper", "persistence_6h"
 SUMMARY_NAME, PICTURE_NAME = "summary.json", "forecast.png"
 
 

@@ -4,7 +4,9 @@ What the exit says. A slot never fails its neighbours: one frame made, or there 
 - ``--files``: somebody named files and none could be used: InputError (65), after they went to quarantine;
 - ``--source`` with an interval: there may simply be nothing, or nothing good, in it: NothingNew (99), since a schedule
   has nothing to mend there; what was bad is recorded in quarantine;
-- a slot that waits for more segments (timeliness) is NothingNew (99) either way.
+- a slot that waits for more segments (timeliness): NothingNew (99) for ``--files``. From a source it is StillComing
+  (75), *after* every other slot is done: the task is tried again until the slot is whole or its limit has passed, or
+  nobody would look at it a second time.
 A store that cannot be written ends the step at once (74): every slot after would fail as well.
 """
 
@@ -17,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from eyewall.contracts.errors import InputError, NothingNew
+from eyewall.contracts.errors import InputError, NothingNew, StillComing
 from eyewall.contracts.fields import parse_area
 from eyewall.contracts.jobs import IngestJob
 from eyewall.contracts.manifest import Receipt, Reference
@@ -52,6 +54,9 @@ def run(job: IngestJob) -> Receipt:
             outcomes.append(ingest.run(slot, Path(scratch), datetime.now(UTC)))
         _log(outcomes[-1])
     done = [outcome for outcome in outcomes if outcome.manifest is not None]
+    waiting = [outcome for outcome in outcomes if outcome.status == "waiting"]
+    if waiting and not job.files:
+        raise StillComing(f"{waiting[0].slot}: {waiting[0].reason}; {len(done)} other slots are done: try again then")
     if not done:
         raise _nothing(job, outcomes, refusals)
     latest = done[-1]

@@ -65,10 +65,12 @@ def test_every_dag_shows_its_docstring_is_tagged_and_never_catches_up_by_itself(
 
 
 def test_every_step_is_tried_again_after_a_pause(dags):
+    """Ingest for an hour in all, since a slot's files may still arrive; the others twice."""
+    expected = {"ingest": (6, 60.0)}
     for dag in dags.values():
         for task in dag.tasks:
-            assert task.retries == 2, f"{dag.dag_id}.{task.task_id}"
-            assert task.retry_delay.total_seconds() == 30
+            tries = (task.retries, task.retry_delay.total_seconds())
+            assert tries == expected.get(dag.dag_id, (2, 30.0)), f"{dag.dag_id}.{task.task_id}"
 
 
 def test_every_dag_survives_serialisation_and_keeps_its_timetable(dags):

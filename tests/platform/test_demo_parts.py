@@ -80,7 +80,7 @@ LEADS = {
         "storms": 4,
         "model": {"mean_km": 180.4, "ci95_km": [150.2, 211.9]},
         "cliper": {"mean_km": 185.1, "ci95_km": None},
-        "persistence_12h": {"mean_km": 217.0, "ci95_km": [200.0, 240.0]},
+        "persistence_6h": {"mean_km": 217.0, "ci95_km": [200.0, 240.0]},
     },
     "72": {"n": 0, "storms": 0},
 }

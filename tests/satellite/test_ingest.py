@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from satellite_files import SLOT, jma_hrit, write_ami, write_target
 
-from eyewall.contracts.errors import InputError, NothingNew, StorageError
+from eyewall.contracts.errors import InputError, NothingNew, StillComing, StorageError
 from eyewall.satellite.frame import read_frame
 from eyewall.satellite.geometry import target_area
 from eyewall.simulator import damage, hsd
@@ -291,6 +291,16 @@ def test_a_young_slot_waits_for_what_is_missing_before_anything_is_read(ingest: 
 
     with pytest.raises(NothingNew, match="they may come until 20 min"):
         ingest(reader="ahi_hsd", files=f"{tmp_path}/*.DAT", timeliness_minutes=20)
+
+
+def test_a_slot_of_a_source_that_still_arrives_asks_for_another_try(ingest: Any, tmp_path: Path) -> None:
+    """A schedule looks at a period once: to skip it would lose the slot (exit 75 is retried, 99 is not)."""
+    (tmp_path / "HS_H09_20990905_0000_B13_FLDK_R20_S0310.DAT").write_bytes(b"still being written")
+
+    with pytest.raises(StillComing, match=r"they may come until 20 min.*0 other slots are done") as raised:
+        ingest(reader="ahi_hsd", source=str(tmp_path), timeliness_minutes=20)
+
+    assert raised.value.exit_code == 75
 
 
 @pytest.mark.parametrize(
