@@ -19,10 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
+    """A demo as from a terminal: a test run in the background hands on an ignored Ctrl-C, which is put right here."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "EYEWALL"))}
     command = [sys.executable, "-m", "eyewall.cli", "platform", "demo", "--small", f"--folder={folder}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, **pipes)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
 
 
 def left_running(folder: Path) -> list[str]:
