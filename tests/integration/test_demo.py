@@ -23,9 +23,15 @@ def start(folder: Path) -> "subprocess.Popen[str]":
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "EYEWALL"))}
     command = [sys.executable, "-m", "eyewall.cli", "platform", "demo", "--small", f"--folder={folder}"]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def left_running(folder: Path) -> list[str]:
