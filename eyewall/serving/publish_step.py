@@ -117,7 +117,7 @@ def make_stable(
 
     with Client(server) as client:
         try:
-            promote(client, store, Change(name, number, before, after), base or store.full("serving"), timeout_s)
+            promote(client, store, Change(name, number, before, after), base or store.uri("serving"), timeout_s)
         except ServingError as error:
             if before.model(name).versions[number].state == "candidate":
                 repository.set_aside(store, name, number, str(error))

@@ -82,6 +82,11 @@ class Store:
             raise ContractError(f"path {path!r} would leave the store: give a relative path without '..'")
         return f"{self.root}/{pure}"
 
+    def uri(self, path: str) -> str:
+        """The path for another program: absolute where the store is a local folder, with its scheme elsewhere."""
+        full = self.full(path)
+        return full if self.is_local else str(self.fs.unstrip_protocol(full))
+
     def local(self, path: str) -> Path:
         """The path on this machine. Raises StorageError where the store is not a local folder."""
         if not self.is_local:

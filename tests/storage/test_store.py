@@ -29,6 +29,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(str(tmp_path / "store") if request.param == "folder" else f"memory://{tmp_path.name}")
 
 
+def test_another_program_gets_an_address_with_its_scheme(tmp_path: Path) -> None:
+    assert Store(str(tmp_path)).uri("serving") == f"{tmp_path}/serving"
+    assert Store("memory://bucket/prefix").uri("serving") == "memory:///bucket/prefix/serving"
+
+
 def test_a_committed_artifact_lists_every_file_with_its_sum(store: Store) -> None:
     manifest = make(store, "records/ab", b"abc")
 
