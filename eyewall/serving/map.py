@@ -163,7 +163,7 @@ def _decorate(axes: Any, forecast: TrackForecast, frames: "Sequence[Frame]", ext
         newest = frames[-1]
         seen = f"{newest.platform} {newest.nominal_time:%Y-%m-%d %H:%M} UTC"
         more = f", {len(frames) - 1} older beneath" if len(frames) > 1 else ""
-        axes.set_title(seen + more, fontsize=8, loc="right")
+        axes.text(1.0, -0.06, seen + more, fontsize=8, ha="right", va="top", transform=axes.transAxes)
     axes.legend(loc="best", fontsize=8, framealpha=0.85)
 
 
