@@ -147,7 +147,8 @@ def test_podul_is_in_the_middle_of_its_frames(store, shared_data, own_track, mos
     run_job(IngestJob(store=store.url, stream="podul", reader="digital_typhoon", files=files))
     job = RecordsJob(
         store=store.url, tracks=str(shared_data / own_track), stream="podul", frames_only=True,
-        train_from=2007, train_to=2007, val_to=2007, test_to=2007, shards=1, px=64, km_per_px=20.0,
+        train_from=2007, train_to=2007, val_to=2007, test_to=2007, shards=1, px=64,
+        km_per_px=4 * 2600 / 512,  # four of their pixels, which span 2600 km in all
     )  # fmt: skip
     folder = store.fetch(run_job(job).summary["records"])
     schema = read_schema(folder)
@@ -168,15 +169,15 @@ def test_podul_is_in_the_middle_of_its_frames(store, shared_data, own_track, mos
 
 
 def best_shift(ours, theirs, reach=3):
-    """By how many of our pixels (row, column) a picture of 4.88 km a pixel has to move to look most like ours.
+    """By how many of our pixels (row, column) a picture of 2600 km on 512 pixels has to move to look most like ours.
 
-    Second method: plain arithmetic from the middle, 4 x 4 of their pixels for one of our 20 km.
+    Second method: plain arithmetic from the middle, 4 x 4 of their pixels (5.08 km) for one of ours (20.3 km).
     """
-    means = theirs[: 512 // 4 * 4].reshape(128, 4, 128, 4).mean(axis=(1, 3))  # 19.53 km a pixel
+    means = theirs[: 512 // 4 * 4].reshape(128, 4, 128, 4).mean(axis=(1, 3))
 
     def moved(rows, columns):
         at = np.arange(64) - 31.5
-        row, column = (np.rint(63.5 + (at + shift) * 20 / 19.53125).astype(int) for shift in (rows, columns))
+        row, column = (np.rint(63.5 + at + shift).astype(int) for shift in (rows, columns))
         return means[np.ix_(row, column)]
 
     shifts = [(i, j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)]
