@@ -29,7 +29,7 @@ STORM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$"
         "stream": forms.name("stream of the settings file; empty: the default stream"),
         "base_time": forms.time("base time, UTC; empty: end of the partition, or the newest frame"),
         "storm": forms.text("one storm id; empty: every active storm", STORM_PATTERN),
-        "name": forms.name("name of the served model", "track"),
+        "name": forms.name("name of the served model; empty: the one that the stream publishes"),
     },
     user_defined_macros=MACROS,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},

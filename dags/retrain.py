@@ -32,7 +32,7 @@ STREAM = "{{ params.stream or '' }}"
     tags=["model"],
     params={
         "stream": forms.name("stream of the settings file; empty: the default stream"),
-        "name": forms.name("name of the served model", "track"),
+        "name": forms.name("name of the served model; empty: the one that the stream publishes"),
         "model": forms.choice("network", "track", "image", "fusion"),
         "strategy": forms.choice(
             "how training is spread", "single", "mirrored", "multi_worker", "parameter_server", "model_parallel"

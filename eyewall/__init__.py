@@ -3,9 +3,16 @@
 The domain library. It runs on a laptop without Airflow and without a cluster, and importing it has no side effects.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("eyewall")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    """``__version__``, when it is asked for: reading metadata takes as long as all of a liveness probe may."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("eyewall")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"

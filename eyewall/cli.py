@@ -5,6 +5,7 @@ stdout with ``--json`` is the summary of the result; progress and messages go to
 `eyewall.contracts.errors`.
 """
 
+import contextlib
 import inspect
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,13 +25,20 @@ from eyewall import __version__
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.jobs import JOBS, Job
 from eyewall.contracts.manifest import Receipt
+from eyewall.contracts.settings import Settings
 
 #: Groups of commands beside the steps: name → "module:typer app", imported only when used.
 GROUPS: dict[str, str] = {
     "models": "eyewall.serving.commands:app",
     "platform": "eyewall.platform.commands:app",
     "catalogue": "eyewall.db.commands:app",
+    "store": "eyewall.storage.commands:app",
 }
+
+
+_TERMINATION_BYTES = 4000
+#: A longer value is cut in print, and left out of a termination log that it would overfill.
+_LINE_CHARACTERS = 300
 
 
 class _StepsAndGroups(TyperGroup):
@@ -76,10 +85,10 @@ def _option(job: type[Job], field: str, info: FieldInfo) -> inspect.Parameter:
 
 
 def _job_of(job: type[Job], options: Mapping[str, Any]) -> Job:
-    """Options as typed → job; EYEWALL_STORE is the store where none is given."""
+    """Options as typed → job; where no store is given, the one of the settings (EYEWALL_STORE, eyewall.toml)."""
     values = {field: value for field, value in options.items() if field in job.model_fields and value not in (None, [])}
-    if "store" not in values and "EYEWALL_STORE" in os.environ:
-        values["store"] = os.environ["EYEWALL_STORE"]
+    if "store" not in values:
+        values["store"] = Settings.load().store
     return job.parse(values)
 
 
@@ -118,11 +127,34 @@ def run_job(job: Job) -> Receipt:
 def finish(receipt: Receipt, as_json: bool) -> None:
     """Print the summary: one line of JSON, or ``key  value`` lines."""
     if as_json:
-        sys.stdout.write(json.dumps(receipt.summary, allow_nan=False, ensure_ascii=False) + "\n")
+        line = json.dumps(receipt.summary, allow_nan=False, ensure_ascii=False)
+        last_words(line if len(line.encode()) <= _TERMINATION_BYTES else json.dumps(_short(receipt.summary)))
+        sys.stdout.write(line + "\n")
         return
     for key, value in receipt.summary.items():
         text = value if isinstance(value, str) else json.dumps(value)
+        if len(text) > _LINE_CHARACTERS:
+            text = f"{text[:_LINE_CHARACTERS]} … (all of it: --json)"
         sys.stdout.write(f"{key:<14} {text}\n")
+
+
+def _short(summary: dict[str, Any]) -> dict[str, Any]:
+    """The numbers, flags and short texts of a summary."""
+    return {key: value for key, value in summary.items() if len(json.dumps(value)) <= _LINE_CHARACTERS}
+
+
+def last_words(text: str) -> None:
+    """Leave the summary or the sentence of the end where EYEWALL_TERMINATION_LOG says.
+
+    In a container that is its termination log, which Kubernetes keeps with the exit code: whoever started the step
+    needs neither its output nor the store to know how it ended. Kubernetes keeps 4096 bytes; longer JSON is left
+    out, as half of it would be none.
+    """
+    path = os.environ.get("EYEWALL_TERMINATION_LOG")
+    data = text.encode()
+    if path and (len(data) <= _TERMINATION_BYTES or not text.startswith("{")):
+        with contextlib.suppress(OSError), Path(path).open("wb") as stream:
+            stream.write(data[:_TERMINATION_BYTES])
 
 
 @app.callback(invoke_without_command=True)
@@ -150,6 +182,7 @@ def main() -> None:
         if isinstance(code, int):
             sys.exit(code)
     except EyewallError as error:
+        last_words(str(error))
         sys.stderr.write(f"eyewall: {error}\n")
         sys.exit(error.exit_code)
     except typer.Abort:
@@ -161,8 +194,10 @@ def main() -> None:
             message = error.format_message() if hasattr(error, "format_message") else str(error)
             if "unexpected extra argument" in message:
                 message += " Quote a glob, so that the shell leaves it alone."
+            last_words(f"{message} See eyewall --help.")
             sys.stderr.write(f"eyewall: {message} See eyewall --help.\n")
             sys.exit(InputError.exit_code)
+        last_words(f"{type(error).__name__}: {error}")
         raise
 
 

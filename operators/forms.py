@@ -12,9 +12,9 @@ from eyewall.contracts.fields import NAME_PATTERN
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
 
 
-def name(description: str, default: str | None = None) -> Param:
+def name(description: str) -> Param:
     """The name of a stream, a run or a served model."""
-    return Param(default, type=["null", "string"], pattern=NAME_PATTERN, maxLength=100, description=description)
+    return Param(None, type=["null", "string"], pattern=NAME_PATTERN, maxLength=100, description=description)
 
 
 def time(description: str) -> Param:

@@ -5,13 +5,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from airflow.sdk import BaseOperator, Context
+
+from eyewall.contracts.jobs import Job
+from eyewall.contracts.settings import Settings
 from operators.outcome import Outcome, OutputReader
 
 #: What a step may see of the task's environment. Airflow's own variables (its secrets, its database) are not among it,
 #: nor is EYEWALL_DATABASE_URL: no step writes to the catalogue.
-ALLOWED_NAMES = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "NO_COLOR"})
+ALLOWED_NAMES = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "NO_COLOR"}
+    # A source or a store behind a proxy, or behind a certificate of one's own.
+    | {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
+    | {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+)
 ALLOWED_PREFIXES = ("EYEWALL_", "AWS_", "TF_", "CUDA_", "NVIDIA_", "XDG_", "LC_", "OMP_", "SSL_", "FSSPEC_")
 WITHHELD = frozenset({"EYEWALL_DATABASE_URL"})
 #: How long a step has between SIGTERM and SIGKILL; its checkpoints make a hard end harmless.
@@ -30,13 +40,21 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class ProcessBackend:
     """Runs one command line ``eyewall <args>`` and can be stopped from a signal handler meanwhile."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        """``say`` gets every line of output as it comes."""
-        self._say = say
+    def __init__(self, settings: Settings, task: BaseOperator) -> None:
+        """Every line of output goes into the task's log as it comes."""
+        self._log = task.log
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, args: Sequence[str]) -> Outcome:
-        """Run to the end. Whatever interrupts the wait ends the whole process group first."""
+    def run(self, job: Job, context: Context) -> Outcome:
+        """Run the job to its end. Whatever interrupts the wait ends the whole process group first."""
+        return self.run_command([*job.to_args(), "--json"])
+
+    def resume(self, job: Job, context: Context, event: dict[str, Any]) -> Outcome:
+        """Never called: a process is waited for by the task itself."""
+        raise NotImplementedError("the process backend does not defer")
+
+    def run_command(self, args: Sequence[str]) -> Outcome:
+        """Run ``eyewall <args>`` to its end."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "eyewall.cli", *args],
             env={**step_environment(os.environ), "PYTHONUNBUFFERED": "1"},
@@ -47,7 +65,7 @@ class ProcessBackend:
             errors="replace",
             start_new_session=True,  # a group of its own, so that stop() reaches its workers too
         )
-        reader = OutputReader(self._say)
+        reader = OutputReader(self._log.info)
         try:
             assert self._process.stdout is not None
             for line in self._process.stdout:

@@ -23,15 +23,26 @@ from eyewall.contracts.layout import receipt_path
 from eyewall.contracts.settings import Settings
 from operators.outcome import Outcome, small
 
-#: setting ``backend`` → the class that runs a command line there. More of them are added here and nowhere else.
-BACKENDS = {"process": "operators.process:ProcessBackend"}
+#: setting ``backend`` → the class that runs a job there. More of them are added here and nowhere else. It is chosen
+#: when the task runs, not when the DAG is parsed: a DAG file reads no settings, and whether a training is one pod or
+#: a gang of them is an answer of the form.
+BACKENDS = {
+    "process": "operators.process:ProcessBackend",
+    "docker": "operators.docker:DockerBackend",
+    "kubernetes": "operators.kubernetes:KubernetesBackend",
+}
 
 
 class Backend(Protocol):
-    """What a backend must give: run a command line to its end, and stop it from a signal handler."""
+    """What a backend must give: run a job to its end, and stop it from a signal handler."""
 
-    def run(self, args: Sequence[str]) -> Outcome:
-        """Run ``eyewall <args>``; its end."""
+    def __init__(self, settings: Settings, task: BaseOperator) -> None: ...
+
+    def run(self, job: Job, context: Context) -> Outcome:
+        """Run the job; its end. May defer, to ``trigger_reentry``."""
+
+    def resume(self, job: Job, context: Context, event: dict[str, Any]) -> Outcome:
+        """Go on where a deferral ended with ``event``; may defer again."""
 
     def stop(self) -> None:
         """End what `run` started."""
@@ -69,18 +80,29 @@ class StepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; {"receipt": path in the store, …small summary}."""
         refuse_unknown_conf(context)
+        job, backend = self._prepare(context)
+        self.log.info("eyewall %s", shlex.join(job.to_args()))  # to be pasted into a shell as it stands
+        return self._finish(job, backend.run(job, context))
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after a deferral of the backend; in another process than before it, so everything is made anew."""
+        job, backend = self._prepare(context)
+        return self._finish(job, backend.resume(job, context, event))
+
+    def _prepare(self, context: Context) -> tuple[Job, Backend]:
         ti = context["ti"]
         receipt = receipt_path(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
         try:
             settings = Settings.load()
             job = self.job(settings, receipt)
-            self._backend = load_backend(settings.backend, self.log.info)
+            self._backend = load_backend(settings, self)
         except EyewallError as error:
             raise AirflowFailException(str(error)) from None
-        self.log.info("eyewall %s", shlex.join(job.to_args()))  # to be pasted into a shell as it stands
-        outcome = self._backend.run([*job.to_args(), "--json"])
+        return job, self._backend
+
+    def _finish(self, job: Job, outcome: Outcome) -> dict[str, Any]:
         raise_for(outcome, self.verb)
-        return {"receipt": receipt, **small(outcome.summary)}
+        return {"receipt": job.receipt, **small(outcome.summary)}
 
     def job(self, settings: Settings, receipt: str) -> Job:
         """The job of this (rendered) task. Raises ContractError for anything that its contract refuses."""
@@ -99,15 +121,10 @@ class StepOperator(BaseOperator):
             self._backend.stop()
 
 
-def load_backend(name: str, say: Any) -> Backend:
-    """The backend ``name``. Raises EyewallError for one that this version does not have."""
-    if name not in BACKENDS:
-        raise EyewallError(
-            f"backend {name!r} is not built into this version (it has {', '.join(BACKENDS)}): "
-            "set EYEWALL_BACKEND, or backend in the settings file, to one of those"
-        )
-    module, _, attribute = BACKENDS[name].partition(":")
-    backend: Backend = getattr(import_module(module), attribute)(say)
+def load_backend(settings: Settings, task: BaseOperator) -> Backend:
+    """The backend that the settings name, for ``task``."""
+    module, _, attribute = BACKENDS[settings.backend].partition(":")
+    backend: Backend = getattr(import_module(module), attribute)(settings, task)
     return backend
 
 

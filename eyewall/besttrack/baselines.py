@@ -13,7 +13,7 @@ this one gives persistence, the mean displacement and both fits of our check tab
 
 The predictors [n, 9], from the features at the base time (age 0) and 6, 12 and 24 h before it:
 
-    0 lat0 − 20    1 lon0 − 135 (degrees, lon0 in 0–360)
+    0 lat0 − 20    1 lon0 − lon_origin (degrees, the short way round: −180 … 180)
     2 east, 3 north motion over 12 h     4 east, 5 north motion over 24 h (km/h)
     6 wind0 − 60 (kt; 0 where the wind is unknown)
     7 sin, 8 cos of 2π·day_of_year/365.25
@@ -22,14 +22,22 @@ Motion over h hours is flat: (K·c·(lon0 − lon_h)/h, K·(lat0 − lat_h)/h). 
 over 12 h stands in, where that at 12 is missing the one over 6 h, and where that is missing too, no motion. (Sampled
 cases always have them; a live forecast of a young storm may not.)
 
-The terms of a regression are, with s = predictors / PREDICTOR_SCALES:
+The origin of longitude is 135° E where all fitted cases are within 90° of it, as in our check table, else the middle of
+the shortest arc that holds them: so the predictor jumps on the far side of the globe, not at Greenwich in the middle of
+a basin. In the south latitudes and northward motions are negative, and nothing else changes.
+
+A forecast is asked for storms unlike any in the fit too, where a parabola runs away. So each predictor is clipped to
+the range that it has among all cases of the fit; a lead that fell back on persistence is not clipped. (The range of a
+lead's own cases alone would change the check table: 746.2 instead of 746.3 km at 72 h.)
+
+The terms of a regression are, with s = predictors / PREDICTOR_SCALES, clipped:
 
     mean        1                                                                   1 term
     linear      1, s0 … s8                                                         10 terms
     quadratic   1, s0 … s8, then si·sj for i = 0 … 8, j = i … 8 (upper triangle)   55 terms
 
-and the flat forecast [n, l, 2] is the sum over terms t of terms[n, t]·coefficients[l, t, 2]. It is plain arithmetic on
-[n] arrays, so a TensorFlow graph repeats it in float32; `Cliper.to_json` carries all the numbers it needs.
+and the flat forecast [n, l, 2] is the sum over terms t of terms[n, l, t]·coefficients[l, t, 2]. It is plain
+arithmetic on [n] arrays, so a TensorFlow graph repeats it; `Cliper.to_json` carries all the numbers it needs.
 """
 
 from dataclasses import dataclass
@@ -39,7 +47,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eyewall.besttrack.cases import Cases
-from eyewall.besttrack.sphere import EARTH_RADIUS_KM, displacement_km
+from eyewall.besttrack.sphere import EARTH_RADIUS_KM, displacement_km, shortest_arc_deg
 from eyewall.contracts import features as f
 from eyewall.contracts.errors import ContractError, InputError
 
@@ -49,9 +57,10 @@ Form = Literal["mean", "linear", "quadratic"]
 KM_PER_DEG: Final = float(np.pi * EARTH_RADIUS_KM / 180.0)
 MIN_COS_LAT: Final = 0.01  # no storm is within a degree of a pole; this only keeps nonsense finite
 YEAR_DAYS: Final = 365.25
+LON_ORIGIN_DEG: Final = 135.0
 PREDICTORS: Final = (
     "lat_minus_20_deg",
-    "lon_minus_135_deg",
+    "lon_minus_origin_deg",
     "east_motion_12h_kmh",
     "north_motion_12h_kmh",
     "east_motion_24h_kmh",
@@ -65,7 +74,9 @@ PREDICTOR_SCALES: Final = (10.0, 15.0, 15.0, 15.0, 15.0, 15.0, 25.0, 1.0, 1.0)
 _TERMS: Final[dict[str, int]] = {"mean": 1, "linear": 10, "quadratic": 55}
 # Cases of one storm are alike: with three per term a quadratic fit on a dozen storms did worse than persistence.
 _CASES_PER_TERM: Final = 10
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+#: Format 1 knew one origin of longitude and no ranges.
+_PREDICTORS_1: Final = (PREDICTORS[0], "lon_minus_135_deg", *PREDICTORS[2:])
 
 
 def no_motion_km(features: dict[str, Array]) -> Array:
@@ -80,27 +91,28 @@ def persistence_km(features: dict[str, Array], hours: Literal[6, 12] = 6) -> Arr
     return flat_to_displacement_km(features, motion[:, None, :] * leads[None, :, None])
 
 
-def predictors(features: dict[str, Array]) -> Array:
-    """The predictors [n, 9] float64 of the module docstring, in the order of PREDICTORS, unscaled."""
+def predictors(features: dict[str, Array], lon_origin_deg: float = LON_ORIGIN_DEG) -> Array:
+    """The predictors [n, 9] float64 of the module docstring, in the order of PREDICTORS, unscaled, not clipped."""
     lat, lon = _base(features)
+    east_of_origin = np.mod(lon - lon_origin_deg + 180.0, 360.0) - 180.0
     m12, m24 = _motion_kmh(features, 12), _motion_kmh(features, 24)
     knows_wind = np.asarray(features[f.PAST_WIND_VALID], dtype=np.float64)[:, -1]
     wind = np.asarray(features[f.PAST_WIND_KT], dtype=np.float64)[:, -1]
     angle = 2.0 * np.pi * np.asarray(features[f.DAY_OF_YEAR], dtype=np.float64) / YEAR_DAYS
-    columns = [lat - 20.0, lon - 135.0, m12[:, 0], m12[:, 1], m24[:, 0], m24[:, 1]]
+    columns = [lat - 20.0, east_of_origin, m12[:, 0], m12[:, 1], m24[:, 0], m24[:, 1]]
     return np.stack([*columns, (wind - 60.0) * knows_wind, np.sin(angle), np.cos(angle)], axis=1)
 
 
 def predictor_terms(values: Array, form: Form) -> Array:
-    """Predictors [n, 9] → terms of the regression [n, 1 | 10 | 55], in the order of the module docstring."""
+    """Predictors [..., 9] → terms of the regression [..., 1 | 10 | 55], in the order of the module docstring."""
     scaled = np.asarray(values, dtype=np.float64) / np.asarray(PREDICTOR_SCALES)
-    parts = [np.ones((len(scaled), 1))]
+    parts = [np.ones((*scaled.shape[:-1], 1))]
     if form != "mean":
         parts.append(scaled)
     if form == "quadratic":
         i, j = np.triu_indices(len(PREDICTORS))
-        parts.append(scaled[:, i] * scaled[:, j])
-    return np.concatenate(parts, axis=1)
+        parts.append(scaled[..., i] * scaled[..., j])
+    return np.concatenate(parts, axis=-1)
 
 
 def flat_to_displacement_km(features: dict[str, Array], flat_km: Array) -> Array:
@@ -119,6 +131,9 @@ class Cliper:
     coefficients: Array
     lead_forms: tuple[str, ...]  #: [l] what each lead was really fitted as: ``form``, a simpler one, or persistence_12h
     cases: tuple[int, ...]  #: [l] training cases of each lead
+    #: [2, l, 9] range of each predictor in the fit, unscaled; minus and plus infinity where a lead is not clipped
+    ranges: Array
+    lon_origin_deg: float = LON_ORIGIN_DEG
 
     @classmethod
     def fit(cls, cases: Cases, form: Form = "quadratic") -> Self:
@@ -135,10 +150,12 @@ class Cliper:
                 "no training storm: 0 cases satisfy the sample rules in the training seasons; take earlier or more "
                 "seasons, another best-track file, or a lower minimum wind"
             )
-        values = predictors(cases.features)
+        lon_origin_deg = _lon_origin_deg(cases)
+        values = predictors(cases.features, lon_origin_deg)
         flat = _flat_targets_km(cases)
         valid = np.asarray(cases.targets[f.TARGET_VALID]) > 0
         coefficients = np.zeros((len(f.LEADS_H), _TERMS[form], 2))
+        ranges = _no_ranges()
         lead_forms = []
         for lead, hours in enumerate(f.LEADS_H):
             has = valid[:, lead]
@@ -148,16 +165,19 @@ class Cliper:
                 # sin² + cos² = 1 makes one quadratic term redundant; lstsq then gives the smallest coefficients.
                 terms = predictor_terms(values[has], fitted)
                 coefficients[lead, : terms.shape[1]] = np.linalg.lstsq(terms, flat[has, lead], rcond=1e-10)[0]
+                ranges[:, lead] = values.min(axis=0), values.max(axis=0)
             elif form != "mean":
                 east, north = (PREDICTORS.index(f"{way}_motion_12h_kmh") for way in ("east", "north"))
                 coefficients[lead, 1 + east, 0] = hours * PREDICTOR_SCALES[east]
                 coefficients[lead, 1 + north, 1] = hours * PREDICTOR_SCALES[north]
-        return cls(form, coefficients, tuple(lead_forms), tuple(int(n) for n in valid.sum(axis=0)))
+        counts = tuple(int(n) for n in valid.sum(axis=0))
+        return cls(form, coefficients, tuple(lead_forms), counts, ranges, lon_origin_deg)
 
     def predict_km(self, features: dict[str, Array]) -> Array:
         """Displacement [n, l, 2], km east and north of the base position on the sphere."""
-        terms = predictor_terms(predictors(features), self.form)
-        return flat_to_displacement_km(features, np.einsum("nt,ltc->nlc", terms, self.coefficients))
+        values = predictors(features, self.lon_origin_deg)[:, None, :]  # [n, 1, 9] against [l, 9]
+        terms = predictor_terms(np.clip(values, self.ranges[0], self.ranges[1]), self.form)
+        return flat_to_displacement_km(features, np.einsum("nlt,ltc->nlc", terms, self.coefficients))
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists, enough to repeat `predict_km` elsewhere; `from_json` takes it back exactly."""
@@ -167,7 +187,10 @@ class Cliper:
             "leads_h": list(f.LEADS_H),
             "predictors": list(PREDICTORS),
             "predictor_scales": list(PREDICTOR_SCALES),
-            "predictor_terms": "s = predictors / predictor_scales; terms = 1, s0..s8, then s_i*s_j for i <= j, "
+            "predictor_ranges": [_plain_range(lo, hi) for lo, hi in zip(*self.ranges, strict=True)],
+            "lon_origin_deg": self.lon_origin_deg,
+            "predictor_terms": "s = predictors / predictor_scales, each predictor clipped to the range of the lead "
+            "before (null: not clipped); terms = 1, s0..s8, then s_i*s_j for i <= j, "
             "row by row (mean has only the 1, linear has no products)",
             "coefficients_meaning": "[lead][term][east, north]; flat_km = terms @ coefficients[lead]; "
             "lat = lat0 + north / km_per_deg; lon = lon0 + east / (km_per_deg * max(cos(lat0), min_cos_lat))",
@@ -181,11 +204,15 @@ class Cliper:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_json`. Raises ContractError when it is another format, or its numbers do not fit."""
+        """The inverse of `to_json`; format 1, without ranges, is taken as not clipped.
+
+        Raises ContractError when it is another format, or its numbers do not fit.
+        """
+        old = values.get("format") == 1
         expected = {
-            "format": _FORMAT,
+            "format": 1 if old else _FORMAT,
             "leads_h": list(f.LEADS_H),
-            "predictors": list(PREDICTORS),
+            "predictors": list(_PREDICTORS_1 if old else PREDICTORS),
             "predictor_scales": list(PREDICTOR_SCALES),
         }
         for key, value in expected.items():
@@ -196,13 +223,39 @@ class Cliper:
         try:
             form: Form = values["form"]
             coefficients = np.asarray(values["coefficients"], dtype=np.float64)
-            made = cls(form, coefficients, tuple(values["lead_forms"]), tuple(values["cases"]))
+            ranges = _no_ranges()
+            for lead, pair in enumerate([] if old else values["predictor_ranges"]):
+                if pair is not None:
+                    ranges[:, lead] = pair
+            origin = LON_ORIGIN_DEG if old else float(values["lon_origin_deg"])
+            made = cls(form, coefficients, tuple(values["lead_forms"]), tuple(values["cases"]), ranges, origin)
             fits = coefficients.shape == (len(f.LEADS_H), _TERMS[form], 2)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ContractError(f"CLIPER numbers are incomplete ({error}): fit it again") from None
         if not fits or not np.isfinite(coefficients).all():
             raise ContractError(f"CLIPER coefficients of form {form!r} have shape {coefficients.shape}: fit it again")
+        if not (ranges[0] <= ranges[1]).all() or not np.isfinite(origin):
+            raise ContractError("CLIPER predictor_ranges do not go from the least to the greatest: fit it again")
         return made
+
+
+def _no_ranges() -> Array:
+    """[2, l, 9]: nothing is clipped."""
+    return np.broadcast_to([[[-np.inf]], [[np.inf]]], (2, len(f.LEADS_H), len(PREDICTORS))).copy()
+
+
+def _plain_range(least: Array, greatest: Array) -> list[list[float]] | None:
+    """One lead's range as JSON has it: infinity is no JSON number."""
+    return [least.tolist(), greatest.tolist()] if np.isfinite(least).all() else None
+
+
+def _lon_origin_deg(cases: Cases) -> float:
+    """Where the longitudes of a fit are counted from; see the module docstring."""
+    lon = _base(cases.features)[1]
+    if (np.abs(lon - LON_ORIGIN_DEG) <= 90.0).all():
+        return LON_ORIGIN_DEG
+    west, width = shortest_arc_deg(lon)
+    return float(round(west + width / 2) % 360)
 
 
 def _affordable(form: Form, cases: int) -> Form | None:

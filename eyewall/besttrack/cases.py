@@ -8,16 +8,17 @@ Nothing after the base time enters a feature: a past fix is looked up at base ti
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from eyewall.besttrack import table as t
-from eyewall.besttrack.sphere import displacement_km
+from eyewall.besttrack.sphere import displacement_km, shortest_arc_deg
 from eyewall.contracts import features as f
 from eyewall.contracts.errors import InputError, TrackError
+from eyewall.contracts.fields import Box, box_text, parse_box
 
 Array = npt.NDArray[Any]
 _NO_FIX = -1
@@ -33,6 +34,29 @@ class SampleRules:
     south_deg: float = 0.0
     north_deg: float = 60.0
     hours: tuple[int, ...] = (0, 6, 12, 18)  #: UTC hours, on the hour
+
+    @classmethod
+    def within(cls, box: str, min_wind_kt: float) -> Self:
+        """The rules for a box as jobs have it, ``"west,south,east,north"``. Raises ValueError when it is none."""
+        return cls(min_wind_kt=min_wind_kt, **parse_box(box)._asdict())
+
+    @property
+    def box(self) -> str:
+        """``"west,south,east,north"``, as jobs have it."""
+        return box_text(Box(self.west_deg, self.south_deg, self.east_deg, self.north_deg))
+
+    def in_words(self) -> str:
+        """``fixes at 00/06/12/18 UTC with a wind of at least 34 kt within …``: for errors and reports."""
+        hours = "/".join(f"{hour:02d}" for hour in self.hours)
+        return (
+            f"fixes at {hours} UTC with a wind of at least {self.min_wind_kt:g} kt within {self.west_deg:g} to"
+            f" {self.east_deg:g} E, {_latitude(self.south_deg)} to {_latitude(self.north_deg)}, and fixes 6, 12 and"
+            " 24 h before"
+        )
+
+
+def _latitude(deg: float) -> str:
+    return f"{abs(deg):g} {'S' if deg < 0 else 'N'}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,30 @@ class Cases:
             {name: values[which] for name, values in self.features.items()},
             {name: values[which] for name, values in self.targets.items()},
         )
+
+
+def what_there_is(table: pd.DataFrame, rules: SampleRules, season_from: int, season_to: int) -> str:
+    """What a best-track table holds where no case was found, for errors: its extent, and how far its fixes come.
+
+    ``seasons 1951-2018, 95 to 202 E, 2 N to 58 N; of 4810 fixes in 1960-1965 4790 lie in the box, 0 with a known wind``
+    """
+    west, width = shortest_arc_deg(table[t.LON_DEG])
+    south, north = (_latitude(round(float(value))) for value in (table[t.LAT_DEG].min(), table[t.LAT_DEG].max()))
+    seasons = f"{int(table[t.SEASON].min())}-{int(table[t.SEASON].max())}"
+    asked = table[table[t.SEASON].between(season_from, season_to)]
+    inside = asked[_inside(asked[t.LAT_DEG].to_numpy(), asked[t.LON_DEG].to_numpy(), rules)]
+    known = int(inside[t.WIND_KT].notna().sum())
+    return (
+        f"seasons {seasons}, {west:.0f} to {west + width:.0f} E, {south} to {north}; of {len(asked)} fixes in"
+        f" {season_from}-{season_to} {len(inside)} lie in the box, {known} with a known wind"
+        + (" (--min-wind-kt 0 takes unknown ones)" if len(inside) and not known else "")
+    )
+
+
+def _inside(lat_deg: Array, lon_deg: Array, rules: SampleRules) -> Array:
+    width = (rules.east_deg - rules.west_deg) % 360.0 or 360.0
+    inside = np.mod(lon_deg - rules.west_deg, 360.0) <= width
+    return np.asarray(inside & (lat_deg >= rules.south_deg) & (lat_deg <= rules.north_deg))
 
 
 def build_cases(table: pd.DataFrame, rules: SampleRules, season_from: int, season_to: int) -> Cases:
@@ -140,11 +188,9 @@ class _Fixes(NamedTuple):
 
 def _obeys(fixes: _Fixes, rules: SampleRules) -> Array:
     """Which rows [r] are strong enough, inside the box and at a synoptic hour."""
-    width = (rules.east_deg - rules.west_deg) % 360.0 or 360.0
-    inside = np.mod(fixes.lon_deg - rules.west_deg, 360.0) <= width
-    inside &= (fixes.lat_deg >= rules.south_deg) & (fixes.lat_deg <= rules.north_deg)
     seconds = fixes.time.astype("datetime64[s]").astype(np.int64) % 86400
     strong = (fixes.wind_kt >= rules.min_wind_kt) | (rules.min_wind_kt <= 0)
+    inside = _inside(fixes.lat_deg, fixes.lon_deg, rules)
     return np.asarray(inside & strong & np.isin(seconds, [3600 * hour for hour in rules.hours]))
 
 

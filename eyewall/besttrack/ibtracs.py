@@ -3,7 +3,8 @@
 The CSV has a second row of units, blanks for what is not known, and some 170 columns, of which a few are read. WMO_WIND
 is the wind of the agency responsible: a 10-minute mean except from the United States' centres, whose 1-minute wind is
 converted where WMO_AGENCY names them. A file without WMO_WIND gives TOKYO_WIND, or USA_WIND (1-minute, converted).
-The season is the year in the SID, that of the storm's first fix (SEASON follows the southern summer instead).
+The season is the year in the SID, that of the storm's first fix; in the south from July on the next one, as SEASON has
+it: a southern summer would be cut in two at New Year, half of it trained on and half judged.
 """
 
 import codecs
@@ -81,6 +82,7 @@ def _raw(frame: pd.DataFrame, rejected: Rejected) -> RawRows:
     sid = frame["SID"].astype(str).str.strip()
     year = pd.to_numeric(sid.str.extract(r"^(\d{4})", expand=False), errors="coerce")
     year = year.where(year.between(1800, 2100))
+    year += _southern_summer(sid)
     if "SEASON" in frame:
         year = year.fillna(pd.to_numeric(frame["SEASON"], errors="coerce"))
     columns = {
@@ -95,6 +97,13 @@ def _raw(frame: pd.DataFrame, rejected: Rejected) -> RawRows:
         t.PRESSURE_HPA: _first_column(frame, _PRESSURES),
     }
     return RawRows(pd.DataFrame(columns), rejected)
+
+
+def _southern_summer(sid: "pd.Series[str]") -> "pd.Series[int]":
+    """1 for storms born in the south (``2001340S12170``: year, day of the year, hemisphere) from July on, else 0."""
+    south = sid.str.match(r"\d{7}S")
+    born = pd.to_datetime(sid.str[:7].where(south), format="%Y%j", errors="coerce")
+    return (born.dt.month >= 7).astype(int)
 
 
 def _wind_kt(frame: pd.DataFrame) -> "pd.Series[float]":

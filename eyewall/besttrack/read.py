@@ -55,7 +55,7 @@ def read_tracks(path_or_url: str, fmt: TracksFormat = "auto", *, duplicates: Gra
     left out: "rejected" [(line, reason)] (the first few hundred), "rejected_count", "dropped_storms" {dropped: kept}.
     Raises TrackError when there is no such file, it is no best track, or most of its rows are unusable.
     """
-    with _file_errors(path_or_url):
+    with file_errors(path_or_url):
         filesystem, path = fsspec.core.url_to_fs(path_or_url)
         is_folder = filesystem.isdir(path)
     if is_folder:
@@ -74,7 +74,7 @@ def detect_format(data: bytes) -> KnownFormat | None:
 
 
 @contextlib.contextmanager
-def _file_errors(name: str) -> Iterator[None]:
+def file_errors(name: str) -> Iterator[None]:
     """What a file system says about ``name``, as one TrackError sentence."""
     try:
         yield
@@ -85,7 +85,7 @@ def _file_errors(name: str) -> Iterator[None]:
 
 
 def _content(filesystem: Any, name: str) -> bytes:
-    with _file_errors(name):
+    with file_errors(name):
         content: bytes = filesystem.cat_file(name)
     return content
 
@@ -119,13 +119,8 @@ def _read_folder(filesystem: Any, path: str, folder: str, fmt: TracksFormat) -> 
     """Every best track of a folder as one table; a file that cannot be used is refused as a row would be."""
     tables: dict[str, pd.DataFrame] = {}
     bad: list[tuple[int, str]] = []
-    with _file_errors(folder):
-        names = sorted(str(entry["name"]) for entry in filesystem.ls(path, detail=True) if entry["type"] == "file")
-    for name in names:
+    for name in track_files(filesystem, path, folder, fmt):
         try:
-            if name.rsplit("/", 1)[-1].startswith(".") or (fmt == "auto" and not _may_be_tracks(filesystem, name)):
-                log.info("%s is no best track and is passed over", name)
-                continue
             tables[name] = _read_file(_content(filesystem, name), name, fmt)
         except TrackError as error:
             log.warning("%s", error)
@@ -141,11 +136,32 @@ def _read_folder(filesystem: Any, path: str, folder: str, fmt: TracksFormat) -> 
     return _joined(list(tables.values()), bad, folder)
 
 
-def _may_be_tracks(filesystem: Any, name: str) -> bool:
-    """Told by its head alone: a folder may hold gigabytes of something else."""
-    with _file_errors(name):
+def track_files(filesystem: Any, path: str, folder: str, fmt: TracksFormat) -> list[str]:
+    """The files of a folder that are read, in their order: not its sub-folders, hidden files, or what is no best track.
+
+    That is told by its head alone: a folder may hold gigabytes of something else. ``folder`` is what errors call it.
+    """
+    with file_errors(folder):
+        names = sorted(str(entry["name"]) for entry in filesystem.ls(path, detail=True) if entry["type"] == "file")
+    found = []
+    for name in names:
+        if name.rsplit("/", 1)[-1].startswith(".") or (fmt == "auto" and format_of(filesystem, name) == "none"):
+            log.info("%s is no best track and is passed over", name)
+        else:
+            found.append(name)
+    return found
+
+
+def format_of(filesystem: Any, name: str) -> KnownFormat | Literal["none", "broken"]:
+    """The format of a file, gzip or not, by its head; "none" of them, or "broken" where gzip does not open it."""
+    with file_errors(name):
         head: bytes = filesystem.cat_file(name, start=0, end=_SAMPLE_BYTES)
-    return head.startswith(_GZIP) or detect_format(head) is not None
+    if head.startswith(_GZIP):
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, _SAMPLE_BYTES)
+        except zlib.error:
+            return "broken"
+    return detect_format(head) or "none"
 
 
 def _joined(tables: list[pd.DataFrame], bad: list[tuple[int, str]], folder: str) -> pd.DataFrame:

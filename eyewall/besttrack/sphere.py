@@ -22,6 +22,14 @@ def wrap_lon_deg(lon_deg: npt.ArrayLike) -> Floats:
     return np.where(wrapped == 360.0, 0.0, wrapped)
 
 
+def shortest_arc_deg(lon_deg: npt.ArrayLike) -> tuple[float, float]:
+    """The shortest arc of a circle of latitude that holds all longitudes [n >= 1]: its west end in 0–360, and width."""
+    lon = np.unique(wrap_lon_deg(lon_deg))
+    gaps = np.diff(lon, append=lon[0] + 360.0)
+    widest = int(np.argmax(gaps))
+    return float(lon[(widest + 1) % len(lon)]), 360.0 - float(gaps[widest])
+
+
 def distance_km(lat1_deg: Any, lon1_deg: Any, lat2_deg: Any, lon2_deg: Any) -> Floats:
     """Great-circle distance, km, by the haversine formula; inputs broadcast, NaN in gives NaN out."""
     lat1, lon1, lat2, lon2 = (

@@ -50,6 +50,24 @@ def toy_tracks(seed: int = 0, seasons: range | tuple[int, ...] = range(2001, 200
     return pd.concat([_recurver(random, season, n) for season in seasons for n in range(storms)], ignore_index=True)
 
 
+def elsewhere(table: pd.DataFrame, *, east_deg: float = 0.0, southern: bool = False) -> pd.DataFrame:
+    """The same storms ``east_deg`` further east, or mirrored about the equator, or both: other basins, same tracks."""
+    moved = table.copy()
+    moved[t.LAT_DEG] *= -1.0 if southern else 1.0
+    moved[t.LON_DEG] = wrap_lon_deg(table[t.LON_DEG] + east_deg)
+    return moved
+
+
+def southern_summers(table: pd.DataFrame) -> pd.DataFrame:
+    """``table`` mirrored to the south and half a year later, over New Year, under IBTrACS' southern ids and seasons."""
+    moved = elsewhere(table, southern=True)
+    moved[t.TIME_UTC] += pd.Timedelta(days=184)
+    born: pd.Series = moved.groupby(t.STORM_ID)[t.TIME_UTC].transform("min")
+    moved[t.SEASON] = born.dt.year + (born.dt.month >= 7)
+    moved[t.STORM_ID] = born.dt.strftime("%Y%jS") + table[t.STORM_ID].str[8:]
+    return moved.astype(t.DTYPES)
+
+
 def _recurver(random: np.random.Generator, season: int, number: int) -> pd.DataFrame:
     fixes = int(random.integers(30, 46))
     start = pd.Timestamp(season, 5, 1) + pd.Timedelta(days=12 * number, hours=6 * int(random.integers(0, 16)))

@@ -1,6 +1,7 @@
-"""One TensorFlow cluster and the TF_CONFIG of each of its replicas.
+"""One TensorFlow cluster, and the environment that tells each of its replicas its place.
 
-Source of the format: TensorFlow's guide to multi-worker training (TF_CONFIG: ``cluster`` and ``task``).
+Sources of the formats: TensorFlow's guide to multi-worker training (TF_CONFIG: ``cluster`` and ``task``), and its
+``tf.experimental.dtensor.initialize_accelerator_system`` (DTENSOR_…).
 """
 
 import json
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from eyewall.contracts.jobs import Strategy
 
 Role = Literal["chief", "worker", "ps"]
 
@@ -57,3 +60,20 @@ class Cluster(BaseModel):
             members["ps"] = list(self.ps)
         task = {"type": replica.role, "index": replica.index}
         return json.dumps({"cluster": members, "task": task}, sort_keys=True)
+
+    def environment(self, replica: Replica, strategy: Strategy) -> dict[str, str]:
+        """Everything that ``replica`` has to find in its environment, whoever starts it: a launcher or a pod.
+
+        TF_CONFIG under every strategy: by it the train step knows its place. DTensor, under ``model_parallel``,
+        reads variables of its own; its clients are the chief and then the workers.
+        """
+        variables = {"TF_CONFIG": self.tf_config(replica)}
+        clients = (self.chief, *self.workers)
+        if strategy == "model_parallel" and len(clients) > 1:
+            variables |= {
+                "DTENSOR_JOBS": ",".join(clients),
+                "DTENSOR_CLIENT_ID": str(0 if replica.role == "chief" else 1 + replica.index),
+                "DTENSOR_NUM_CLIENTS": str(len(clients)),
+                "DTENSOR_JOB_NAME": "worker",
+            }
+        return variables

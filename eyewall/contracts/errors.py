@@ -5,10 +5,11 @@
      |   |- CorruptFile         exit 65   one satellite file fails its checks (it goes to quarantine)
      |   |- TrackError          exit 65   a best-track file or row is unusable
      |   |- LeakError           exit 65   a storm or a season stands in two splits
+     |   |- DivergedError       exit 65   a training's loss is no longer a number: the same job would do it again
      |   `- ContractError       exit 65   a job, manifest or reference does not follow its contract
      |- StorageError            exit 74   the store is read-only, full or away
      |- ServingError            exit 69   the model server does not answer, or refuses
-     |- TrainingError           exit 70   a replica was lost or training diverged
+     |- TrainingError           exit 70   a replica was lost: the same command goes on from the last checkpoint
      |- StillComing             exit 75   a slot's files are still arriving: try again in a few minutes
      `- NothingNew              exit 99   no error: there is nothing to do, the task is skipped
 
@@ -43,6 +44,10 @@ class LeakError(InputError):
     """A storm or a season stands in more than one split."""
 
 
+class DivergedError(InputError):
+    """A training's loss is no longer a number; it is repeatable, so the same job would diverge again."""
+
+
 class ContractError(InputError):
     """A job, manifest, receipt or reference does not follow its contract."""
 
@@ -60,7 +65,7 @@ class ServingError(EyewallError):
 
 
 class TrainingError(EyewallError):
-    """A replica was lost beyond recovery, or training diverged."""
+    """A replica was lost beyond recovery; the same command goes on from the last checkpoint."""
 
     exit_code = EXIT_SOFTWARE
 

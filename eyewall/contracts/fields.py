@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -72,3 +72,52 @@ def _is_area(text: str) -> str:
 
 #: ``lon0,lat0,lon1,lat1,deg_per_px`` as text, checked; `parse_area` gives its numbers.
 AreaText = Annotated[str, AfterValidator(_is_area)]
+
+
+class Box(NamedTuple):
+    """A longitude–latitude box, closed on all sides: west, south, east, north in degrees.
+
+    West is in 0–360; east may exceed 360 when the box crosses Greenwich, so that east > west always holds.
+    """
+
+    west_deg: float
+    south_deg: float
+    east_deg: float
+    north_deg: float
+
+
+def parse_box(text: str) -> Box:
+    """``"west,south,east,north"`` → Box; longitudes any way (a box goes *eastward* from west), latitudes in any order.
+
+    ``170,-30,-130,0`` crosses the date line, ``-100,0,10,60`` Greenwich; ``0,-40,360,0`` goes all the way round.
+    Raises ValueError with the offending text when it is not four numbers, or has no extent.
+    """
+    try:
+        lon0, lat0, lon1, lat1 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"box {text!r} is not four numbers: give west,south,east,north in degrees") from None
+    # A millionth of a degree is 0.1 m: finer differences are rounding, not meaning.
+    south, north = sorted((round(lat0, 6), round(lat1, 6)))
+    between = all(-180 <= lon <= 720 for lon in (lon0, lon1))
+    if not (-90 <= south < north <= 90) or not between or not round(lon1 - lon0, 6):
+        raise ValueError(
+            f"box {text!r} has no extent, latitudes outside -90..90 or longitudes outside -180..720: give"
+            " west,south,east,north in degrees, such as 100,0,180,60"
+        )
+    west, width = round(lon0 % 360.0, 6) % 360.0, round((lon1 - lon0) % 360.0, 6) or 360.0
+    return Box(west, south, round(west + width, 6), north)
+
+
+def box_text(box: Box) -> str:
+    """The inverse of `parse_box`: one text for one box, so that no digest depends on how its numbers were written."""
+    return ",".join(f"{value + 0.0:.10g}" for value in box)  # no minus zero
+
+
+def _canonical_box(text: str) -> str:
+    return box_text(parse_box(text))
+
+
+#: ``west,south,east,north`` as text, checked, in one form; `parse_box` gives its numbers.
+BoxText = Annotated[str, AfterValidator(_canonical_box)]
+#: The western North Pacific: the box of our check table, and what is meant where none is named.
+DEFAULT_BOX: Final = "100,0,180,60"

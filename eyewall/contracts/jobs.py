@@ -1,8 +1,8 @@
 """Jobs: one frozen, typed object per step, which round-trips through the command line ``eyewall <verb> …``.
 
 A field becomes an option of the same name with dashes (or the name given by ``option=``), a tuple becomes a repeated
-option, a flag becomes ``--flag/--no-flag``. Fields left at their default are not passed on, so that a job's command
-stays short. Fields named ``*_ref`` take a path or URL of an artifact, or of the receipt that names it.
+option, a flag becomes ``--flag/--no-flag``. But for the store, fields left at their default are not passed on, so that a
+job's command stays short. Fields named ``*_ref`` take a path or URL of an artifact, or of the receipt that names it.
 """
 
 from typing import Any, ClassVar, Literal, Self
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eyewall.contracts.errors import ContractError
-from eyewall.contracts.fields import AreaText, Name, Uri, UtcTime
+from eyewall.contracts.fields import DEFAULT_BOX, AreaText, BoxText, Name, Uri, UtcTime
 
 TracksFormat = Literal["auto", "ibtracs", "jma", "atcf", "digital_typhoon"]
 Strategy = Literal["single", "mirrored", "multi_worker", "parameter_server", "model_parallel"]
@@ -40,7 +40,9 @@ class Job(BaseModel):
         values = self.model_dump(mode="json")
         for field, info in type(self).model_fields.items():
             value = values[field]
-            if not info.is_required() and getattr(self, field) == info.get_default(call_default_factory=True):
+            # The store is always named: where the command runs, settings or the environment may have another default.
+            is_default = not info.is_required() and getattr(self, field) == info.get_default(call_default_factory=True)
+            if is_default and field != "store":
                 continue
             option = self.option_of(field)
             if isinstance(value, bool):
@@ -57,10 +59,17 @@ class Job(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or cls.verb} = {e.get('input')!r}: {e['msg']}" for e in error.errors()
-            )
-            raise ContractError(f"eyewall {cls.verb}: {problems}; see eyewall {cls.verb} --help") from None
+            problems = "; ".join(cls._problem(dict(problem)) for problem in error.errors())
+            raise ContractError(f"{problems}; see eyewall {cls.verb} --help") from None
+
+    @classmethod
+    def _problem(cls, problem: dict[str, Any]) -> str:
+        """One of pydantic's errors in words: the option, the value, what is wrong with it."""
+        field = str(problem["loc"][0]) if problem["loc"] else cls.verb
+        name = cls.option_of(field) if field in cls.model_fields else field
+        if problem["type"] == "missing":
+            return f"{name} ({field}) is required"
+        return f"{'.'.join(map(str, problem['loc'])) or cls.verb} = {problem.get('input')!r}: {problem['msg']}"
 
 
 class IngestJob(Job):
@@ -72,7 +81,9 @@ class IngestJob(Job):
     stream: Name = Field("adhoc", description="name of the series of frames, a folder in the store")
     reader: Name = Field(description="a satpy reader, or digital_typhoon, or map_picture")
     files: tuple[Uri, ...] = Field((), description="glob of files on this machine; may be repeated")
-    source: Uri | None = Field(None, description="folder, or s3://bucket/prefix in NOAA's layout, that holds the slots")
+    source: Uri | None = Field(
+        None, description="folder or bucket with the slots; strftime fields where its folders are laid out by time"
+    )
     slot_from: UtcTime | None = Field(None, description="first nominal slot time, inclusive, UTC")
     slot_to: UtcTime | None = Field(None, description="last nominal slot time, exclusive, UTC")
     dataset: Name | None = Field(None, description="the reader's dataset; default: its window channel near 10.8 um")
@@ -83,7 +94,9 @@ class IngestJob(Job):
         None, gt=0, description="refuse a slot younger than this with wanted segments missing; they may still come"
     )
     min_valid_fraction: float = Field(0.0, ge=0, le=1, description="refuse a frame with fewer valid pixels")
-    inbox: bool = Field(False, description="bad files are taken away from the source once they are in quarantine")
+    inbox: bool = Field(
+        False, description="bad satellite files are taken away from the source once in quarantine; strangers never are"
+    )
 
 
 class RecordsJob(Job):
@@ -100,6 +113,7 @@ class RecordsJob(Job):
     val_to: int = Field(description="last validation season, inclusive; testing begins the year after")
     test_to: int = Field(description="last test season, inclusive")
     min_wind_kt: float = Field(34.0, ge=0, description="weakest 10-minute wind at the base time")
+    box: BoxText = Field(DEFAULT_BOX, description="west,south,east,north in degrees that holds the base positions")
     frames: int = Field(3, ge=0, le=48, description="past frames a sample holds at most")
     px: int = Field(64, ge=8, le=1024, description="rows and columns of a storm-centred image")
     km_per_px: float = Field(20.0, gt=0)
@@ -123,6 +137,15 @@ class TrainJob(Job):
         1, ge=1, le=1024, description="training replicas; the chief is one of them, but stands beside them under ps"
     )
     ps: int = Field(0, ge=0, le=1024, description="parameter servers")
+    devices: int = Field(
+        1, ge=1, le=64, description="of each replica under model_parallel: GPUs, else virtual devices of its CPU"
+    )
+    model_axis: int | None = Field(
+        None,
+        ge=1,
+        description="devices that hold one copy of the weights together under model_parallel, within a replica or over"
+        " several; default: a replica's devices, or all replicas where each has one",
+    )
     steps: int = Field(500, ge=1, description="optimizer steps in all, whatever happens in between")
     batch: int = Field(64, ge=1, description="global batch size, shared out among synchronous workers")
     learning_rate: float = Field(3e-3, gt=0, description="peak; warmed up, then a cosine to 0")
@@ -154,9 +177,18 @@ class VerifyJob(Job):
     )
     season_from: int = Field(description="first season verified, inclusive", json_schema_extra={"option": "--from"})
     season_to: int = Field(description="last season verified, inclusive", json_schema_extra={"option": "--to"})
-    fit_from: int | None = Field(None, description="first season of the fit, inclusive")
-    fit_to: int | None = Field(None, description="last season of the fit, inclusive; default: the year before --from")
-    min_wind_kt: float = Field(34.0, ge=0)
+    fit_from: int | None = Field(
+        None, description="first season of the fit, inclusive; default: the records' first of training, or the file's"
+    )
+    fit_to: int | None = Field(
+        None, description="last season of the fit, inclusive; default: the records' last of training, or --from less 1"
+    )
+    min_wind_kt: float = Field(34.0, ge=0, description="weakest 10-minute wind at the base time")
+    box: BoxText | None = Field(
+        None,
+        description="west,south,east,north in degrees that holds the base positions;"
+        f" default: the records' box, or {DEFAULT_BOX}",
+    )
     frames_only: bool = Field(False, description="only cases with at least one frame in the records")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples of storms")
     seed: int = Field(0, ge=0)
@@ -215,8 +247,12 @@ class ForecastJob(Job):
     label: Name = "stable"
     server: str = Field("127.0.0.1:8500", description="host:port of the model server's gRPC")
     truth: bool = Field(False, description="draw what the best track did afterwards as well")
-    max_frame_age_h: float = Field(12.0, gt=0, description="oldest frame to use; as in the model's records")
-    min_frame_gap_h: float = Field(1.0, ge=0, description="least time between two frames; as in the model's records")
+    max_frame_age_h: float | None = Field(
+        None, gt=0, description="oldest frame to use, hours before base time; default: as in the model's records"
+    )
+    min_frame_gap_h: float | None = Field(
+        None, ge=0, description="least hours between two frames; default: as in the model's records"
+    )
     timeout_s: float = Field(30.0, gt=0)
 
 

@@ -14,8 +14,11 @@ receipts/<dag>/<run>/<task>.json                              receipts of DAG ru
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -35,6 +38,19 @@ def safe_key(text: str) -> str:
     """Any text (a run id, a file name) → one path component: readable, and distinct for distinct texts."""
     plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
     return plain if plain == text and plain else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+def digest_of(inputs: Mapping[str, Any]) -> str:
+    """sha256 of what determines an artifact (sums of its inputs, fields of its job, a format number), as JSON.
+
+    Names come in sorted order, so that equal inputs have one digest however they were gathered.
+    """
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_files(pairs: Iterable[tuple[str, str]]) -> str:
+    """sha256 of (name, sha256) pairs, in their order: the one number that stands for many files."""
+    return hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in pairs).encode()).hexdigest()
 
 
 def frame_path(stream: str, nominal_time: datetime, part: str = "") -> str:

@@ -6,7 +6,7 @@ alone (EYEWALL_DATABASE_URL), so that no file has to be kept secret.
 
     store = "var/store"            # EYEWALL_STORE
     backend = "process"            # EYEWALL_BACKEND
-    server = "127.0.0.1:8500"      # EYEWALL_SERVER: gRPC of the model server
+    server = "tfs.example:8500"    # EYEWALL_SERVER: gRPC of a model server of your own; without it: the platform's
     default_stream = "himawari9"   # EYEWALL_DEFAULT_STREAM
     ingest_cron = "0 * * * *"      # EYEWALL_INGEST_CRON: when slots are read; each run reads one period of it
     airflow_port = 8080            # EYEWALL_AIRFLOW_PORT: web page and API of the local platform
@@ -17,6 +17,8 @@ alone (EYEWALL_DATABASE_URL), so that no file has to be kept secret.
     source = "s3://noaa-himawari9/AHI-L1b-FLDK"
     reader = "ahi_hsd"
     area = "100,0,180,60,0.1"
+
+The tables ``[docker]`` and ``[kubernetes]`` are in `eyewall.contracts.placement`.
 """
 
 import os
@@ -29,9 +31,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.fields import Name, Uri
-from eyewall.contracts.jobs import JOBS, Job
+from eyewall.contracts.jobs import JOBS, Job, PublishJob
+from eyewall.contracts.placement import DockerSettings, KubernetesSettings
 
 Backend = Literal["process", "docker", "kubernetes"]
+#: Fields of jobs that the installation or the run fills in: a stream has no say in them.
+_NOT_OF_A_STREAM = frozenset({"store", "receipt"})
+#: Steps that ask for the served model → the field that names it.
+_SERVED_NAME = {"verify": "incumbent_name", "forecast": "name"}
 _PLAIN = ("store", "backend", "server", "default_stream", "ingest_cron", "airflow_port", "grpc_port", "rest_port")
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -43,12 +50,14 @@ class Settings(BaseModel):
 
     store: Uri = "var/store"
     backend: Backend = "process"
-    server: str = "127.0.0.1:8500"
+    server: str | None = None
     default_stream: Name = "demo"
     ingest_cron: str = Field("0 * * * *", pattern=r"^[-0-9*/, ]{9,100}$")
     airflow_port: Port = 8080
     grpc_port: Port = 8500
     rest_port: Port = 8501
+    docker: DockerSettings = Field(default_factory=DockerSettings)
+    kubernetes: KubernetesSettings = Field(default_factory=KubernetesSettings)
     streams: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
 
     @field_validator("streams")
@@ -58,7 +67,7 @@ class Settings(BaseModel):
             for verb, values in verbs.items():
                 if verb not in JOBS:
                     raise ValueError(f"streams.{stream}.{verb}: no such step; steps are {', '.join(JOBS)}")
-                unknown = set(values) - set(JOBS[verb].model_fields)
+                unknown = set(values) - (set(JOBS[verb].model_fields) - _NOT_OF_A_STREAM)
                 if unknown:
                     raise ValueError(f"streams.{stream}.{verb}: unknown fields {sorted(unknown)}")
         return streams
@@ -86,22 +95,31 @@ class Settings(BaseModel):
             where = ".".join(map(str, first["loc"]))
             raise ContractError(f"settings {path}: {where} = {first.get('input')!r}: {first['msg']}") from None
 
+    @property
+    def server_address(self) -> str:
+        """host:port of the model server's gRPC: the one that is named, or the local platform's."""
+        return self.server or f"127.0.0.1:{self.grpc_port}"
+
     def job(self, verb: str, stream: str | None = None, **values: Any) -> Job:
         """The job of ``verb`` for ``stream``: the step's defaults, then the stream's settings, then ``values``.
 
-        A step that reads or writes frames takes those of ``stream`` itself, unless the settings name others.
+        A step that reads or writes frames takes those of ``stream`` itself, unless the settings name others; verify
+        and forecast ask for the model that the stream publishes, unless the settings name another.
         A value of None leaves the setting as it is. Raises ContractError for an unknown verb, stream or field.
         """
         if verb not in JOBS:
             raise ContractError(f"no step {verb!r}: steps are {', '.join(JOBS)}")
         merged: dict[str, Any] = {"store": self.store}
         if "server" in JOBS[verb].model_fields:
-            merged["server"] = self.server
+            merged["server"] = self.server_address
         if stream is not None:
             if stream not in self.streams:
                 raise ContractError(f"no stream {stream!r} in the settings: streams are {sorted(self.streams)}")
             if "stream" in JOBS[verb].model_fields:
                 merged["stream"] = stream
+            if field := _SERVED_NAME.get(verb):
+                published = self.streams[stream].get("publish", {})
+                merged[field] = published.get("name", PublishJob.model_fields["name"].default)
             merged |= self.streams[stream].get(verb, {})
         merged |= {key: value for key, value in values.items() if value is not None}
         return JOBS[verb].parse(merged)

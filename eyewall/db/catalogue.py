@@ -1,13 +1,15 @@
 """The catalogue: an index of the store in SQL. All of it can be made again from the store at any time."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
-from eyewall.contracts.errors import ContractError
-from eyewall.contracts.layout import parse_frame_path
+from eyewall.contracts.errors import ContractError, StorageError
+from eyewall.contracts.layout import frame_path, parse_frame_path
 from eyewall.contracts.manifest import MANIFEST_NAME, Manifest, Receipt
 from eyewall.db.connect import Connection
 from eyewall.db.statements import statement
@@ -21,10 +23,15 @@ _ARTIFACTS = ("records", "models", "evaluations", "decisions", "serving", "forec
 def update(store: Store, connection: Connection) -> dict[str, int]:
     """Make the catalogue say what the store holds now; how many rows of each table there are.
 
-    Run twice, it changes nothing the second time. Raises ContractError for a manifest or receipt that is not valid.
+    ``stray`` counts files among the frames that are none; each is named on stderr. Run twice, it changes nothing the
+    second time. Raises StorageError when the store is not there, which is no empty one; ContractError for a manifest
+    or receipt that is not valid.
     """
+    if store.is_local and not Path(store.root).is_dir():
+        raise StorageError(f"store {store.url!r} is not there, so the catalogue is left as it was: check its path")
+    stray: list[str] = []
     tables = {
-        "frame": _frames(store),
+        "frame": _frames(store, stray),
         "quarantined_file": _quarantined(store),
         "artifact": _artifacts(store),
         "receipt": _receipts(store),
@@ -36,7 +43,9 @@ def update(store: Store, connection: Connection) -> dict[str, int]:
             cursor.executemany(statement(f"upsert_{table}"), found)
             cursor.execute(statement(f"forget_{table}"), {"present": [row["path"] for row in found]})
         counts[table] = len(found)
-    return counts
+    for path in stray:
+        sys.stderr.write(f"catalogue: {path!r} is not named as a frame, and left out: move it out of the store\n")
+    return counts | {"stray": len(stray)}
 
 
 def overview(connection: Connection) -> list[tuple[Any, ...]]:
@@ -44,13 +53,19 @@ def overview(connection: Connection) -> list[tuple[Any, ...]]:
     return connection.execute(statement("overview")).fetchall()
 
 
-def _frames(store: Store) -> Iterator[Row]:
+def _frames(store: Store, stray: list[str]) -> Iterator[Row]:
+    """Rows of the frames; paths that are none are added to ``stray``."""
     for path in store.list_files("frames", ".nc"):
         try:
             time, part = parse_frame_path(path)
         except ValueError:
-            raise ContractError(f"{path!r} is not named as a frame: move it out of the store") from None
-        yield {"path": path, "stream": path.split("/")[1], "nominal_time": time, "part": part}
+            stray.append(path)
+            continue
+        stream = path.split("/")[1]
+        if path.rpartition("/")[0] == frame_path(stream, time).rpartition("/")[0]:
+            yield {"path": path, "stream": stream, "nominal_time": time, "part": part}
+        else:  # a frame's name in another day's folder, or in none
+            stray.append(path)
 
 
 def _quarantined(store: Store) -> Iterator[Row]:

@@ -46,6 +46,8 @@ class ModelCard(BaseModel):
     schema_version: Literal[1] = 1
     kind: Kind
     images: ImageSpec = Field(description="images that the model takes; frames 0: none, whatever the records held")
+    max_frame_age_h: float | None = Field(None, gt=0, description="oldest frame of a sample; none: not known")
+    min_frame_gap_h: float | None = Field(None, ge=0, description="least time between two frames; none: not known")
     leads_h: tuple[int, ...] = LEADS_H
     fix_ages_h: tuple[int, ...] = FIX_AGES_H
     parameters: int = Field(ge=0, description="trainable weights")

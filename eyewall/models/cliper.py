@@ -29,10 +29,9 @@ class CliperGraph:
         """``values`` as ``Cliper.to_json`` gives them. Raises ContractError when they are not of this version."""
         cliper = Cliper.from_json(values)
         self._form = cliper.form
-        # [t, l·2]: one matrix product for all leads and both components.
-        leads, terms, _ = cliper.coefficients.shape
-        self._matrix = cliper.coefficients.transpose(1, 0, 2).reshape(terms, leads * 2)
-        self._leads = leads
+        self._coefficients = cliper.coefficients  # [l, t, 2]
+        self._least, self._greatest = cliper.ranges  # [l, 9] each
+        self._lon_origin_deg = cliper.lon_origin_deg
         self._scales = np.array(values["predictor_scales"], np.float64)
         self._km_per_deg = float(values["km_per_deg"])
         self._min_cos_lat = float(values["min_cos_lat"])
@@ -43,18 +42,20 @@ class CliperGraph:
         wide = {name: tf.cast(features[name], tf.float64) for name in (*_FIXES, *_BASE)}
         lat, lon = wide[PAST_LAT_DEG][:, -1:], wide[PAST_LON_DEG][:, -1:]
         cos_lat = tf.maximum(tf.cos(lat * (np.pi / 180)), self._min_cos_lat)
-        terms = self._terms(self._predictors(wide, lat, lon, cos_lat) / self._scales)
-        flat_km = tf.reshape(terms @ self._matrix, (-1, self._leads, 2))
+        values = self._predictors(wide, lat, lon, cos_lat)[:, None, :]
+        clipped = tf.minimum(tf.maximum(values, self._least), self._greatest)  # [b, l, 9]: a lead may be unclipped
+        flat_km = tf.einsum("blt,ltc->blc", self._terms(clipped / self._scales), self._coefficients)
         ahead_lat = lat + flat_km[:, :, 1] / self._km_per_deg
         ahead_lon = lon + flat_km[:, :, 0] / (self._km_per_deg * cos_lat)
         return tf.cast(sphere_tf.displacement_km(lat, lon, ahead_lat, ahead_lon), tf.float32)
 
     def _predictors(self, wide: dict[str, Any], lat: Any, lon: Any, cos_lat: Any) -> Any:
-        """[b, 9], in the order of PREDICTORS."""
+        """[b, 9], in the order of PREDICTORS, not clipped."""
         wind = (wide[PAST_WIND_KT][:, -1:] - 60.0) * wide[PAST_WIND_VALID][:, -1:]
         angle = wide[DAY_OF_YEAR][:, None] * (2 * np.pi / self._year_days)
         motion = [self._motion_kmh(wide, lat, lon, cos_lat, hours) for hours in (12, 24)]
-        columns = [lat - 20.0, lon - 135.0, *motion, wind, tf.sin(angle), tf.cos(angle)]
+        east_of_origin = tf.math.floormod(lon - self._lon_origin_deg + 180.0, 360.0) - 180.0
+        columns = [lat - 20.0, east_of_origin, *motion, wind, tf.sin(angle), tf.cos(angle)]
         return tf.ensure_shape(tf.concat(columns, axis=1), (None, len(PREDICTORS)))
 
     def _motion_kmh(self, wide: dict[str, Any], lat: Any, lon: Any, cos_lat: Any, hours: int) -> Any:
@@ -70,14 +71,14 @@ class CliperGraph:
         return motion
 
     def _terms(self, scaled: Any) -> Any:
-        """[b, 9] → [b, t]: 1, then the predictors, then their products, as far as the form goes."""
-        parts = [tf.ones_like(scaled[:, :1])]
+        """[b, l, 9] → [b, l, t]: 1, then the predictors, then their products, as far as the form goes."""
+        parts = [tf.ones_like(scaled[..., :1])]
         if self._form != "mean":
             parts.append(scaled)
         if self._form == "quadratic":
             i, j = np.triu_indices(len(PREDICTORS))
-            parts.append(tf.gather(scaled, i, axis=1) * tf.gather(scaled, j, axis=1))
-        return tf.concat(parts, axis=1)
+            parts.append(tf.gather(scaled, i, axis=-1) * tf.gather(scaled, j, axis=-1))
+        return tf.concat(parts, axis=-1)
 
 
 _FIXES = (PAST_LAT_DEG, PAST_LON_DEG, PAST_FIX_VALID)

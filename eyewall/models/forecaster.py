@@ -58,21 +58,24 @@ class Forecaster(tf_keras.Model):  # type: ignore[misc]
 
     def call(self, features: dict[str, Any]) -> dict[str, Any]:
         """Features [b, …] of contracts.features → displacement and CLIPER displacement, [b, l, 2] km each."""
-        cliper_km = self._cliper(features)
-        correction = self._correction(features, cliper_km / self._scale_km)
+        cliper_km, inputs = self.prepare(features)
         return {
-            OUT_DISPLACEMENT_KM: cliper_km + self._shrinkage * self._scale_km * correction,
+            OUT_DISPLACEMENT_KM: self.corrected_km(cliper_km, self.network(*inputs)),
             OUT_CLIPER_DISPLACEMENT_KM: cliper_km,
         }
 
-    def _correction(self, features: dict[str, Any], cliper_scaled: Any) -> Any:
-        """[b, l, 2] in units of the lead's scale."""
+    def prepare(self, features: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Features → CLIPER's displacement [b, l, 2] km, and the network's inputs: all that nothing is trained in."""
+        cliper_km = self._cliper(features)
+        track = (track_vector(features, cliper_km / self._scale_km, self._normalisation),)
         if self.kind == "track":
-            return self.network(track_vector(features, cliper_scaled, self._normalisation))
+            return cliper_km, track
         seen = (image_planes(features, self._normalisation), features[IMAGE_AGE_H], features[IMAGE_VALID])
-        if self.kind == "image":
-            return self.network(*seen)
-        return self.network(track_vector(features, cliper_scaled, self._normalisation), *seen)
+        return cliper_km, seen if self.kind == "image" else track + seen
+
+    def corrected_km(self, cliper_km: Any, correction: Any) -> Any:
+        """CLIPER's displacement and the network's correction, in units of the lead's scale → displacement [b, l, 2]."""
+        return cliper_km + self._shrinkage * self._scale_km * correction
 
     def forecast(self, features: dict[str, Any]) -> dict[str, Any]:
         """Every output of the serving signature: `call`'s, and the positions that it leads to."""

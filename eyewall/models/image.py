@@ -22,6 +22,8 @@ class ImageEncoder(tf_keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, channels: tuple[int, ...] = (16, 32, 32), width: int = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        #: Encode absent frames as well, and drop what comes out: for devices that need shapes known beforehand.
+        self.every_slot = False
         self._convolutions = [
             tf_keras.layers.Conv2D(c, 3, strides=2, padding="same", activation="gelu", name=f"conv_{i}")
             for i, c in enumerate(channels)
@@ -44,6 +46,9 @@ class ImageEncoder(tf_keras.layers.Layer):  # type: ignore[misc]
     def call(self, planes: Any, age_h: Any, valid: Any) -> Any:
         """Planes [b, k, y, x, 2], ages [b, k] h, masks [b, k] → [b, width]."""
         k, y, x, c = planes.shape[1:]
+        if self.every_slot:
+            encoded = self._encode(tf.reshape(planes, (-1, y, x, c))) * tf.reshape(valid, (-1, 1))
+            return self._join(tf.reshape(encoded, (-1, k * encoded.shape[-1])), age_h, valid)
         slots = tf.shape(valid)[0] * k
         frames = tf.reshape(planes, (slots, y, x, c))
         present = tf.where(tf.reshape(valid, (slots,)) > 0)
@@ -52,7 +57,10 @@ class ImageEncoder(tf_keras.layers.Layer):  # type: ignore[misc]
         encoded = self._encode(tf.gather_nd(frames, chosen))[:-1]
         width = encoded.shape[-1]
         spread = tf.scatter_nd(present, encoded, tf.stack([tf.cast(slots, present.dtype), width]))
-        per_frame = tf.reshape(spread, (-1, k * width))
+        return self._join(tf.reshape(spread, (-1, k * width)), age_h, valid)
+
+    def _join(self, per_frame: Any, age_h: Any, valid: Any) -> Any:
+        """Encoded frames [b, k·width], 0 where there is none → [b, width]."""
         known = tf.concat([per_frame, age_h / _TYPICAL_AGE_H * valid, valid], axis=-1)
         return self._sequence(known) * availability(valid)
 

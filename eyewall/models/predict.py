@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eyewall import quiet
 from eyewall.contracts.errors import ContractError, InputError
 from eyewall.contracts.features import IMAGE_FEATURES
 from eyewall.models.card import SAVED_MODEL_DIR
@@ -24,6 +25,7 @@ def load_predictor(folder: Path, batch: int = 256) -> Predictor:
     frame") and gives the outputs [n, …] of contracts.features, computed ``batch`` samples at a time; n may be 0.
     Raises ContractError when there is no model, the function InputError when a feature is missing or ill-shaped.
     """
+    quiet.import_tensorflow()
     import tensorflow as tf
 
     saved = folder / SAVED_MODEL_DIR if (folder / SAVED_MODEL_DIR).is_dir() else folder

@@ -132,7 +132,7 @@ def environment(
         "PYTHONPATH": str(places.root),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', os.defpath)}",
         "EYEWALL_STORE": absolute_store(places, settings),
-        "EYEWALL_SERVER": f"{HOST}:{ports.grpc}",
+        "EYEWALL_SERVER": settings.server or f"{HOST}:{ports.grpc}",
         "EYEWALL_INGEST_CRON": settings.ingest_cron,
         "NO_COLOR": "1",
         "DO_NOT_TRACK": "1",

@@ -3,10 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from eyewall.platform.up import Installation
 
 app = typer.Typer(help="The local installation: Airflow, PostgreSQL and the model server.", no_args_is_help=True)
 
@@ -28,9 +31,16 @@ def _up() -> None:
         f"  Airflow       {installation.url}\n"
         f"  user          {airflow.USER}\n"
         f"  password      {airflow.password(places)}   (kept in {places.passwords})\n"
-        f"  model server  gRPC 127.0.0.1:{installation.ports.grpc}, REST http://127.0.0.1:{installation.ports.rest}\n"
+        f"  model server  {_model_server(installation)}\n"
         f"  logs          {places.log}\n"
     )
+
+
+def _model_server(installation: "Installation") -> str:
+    ports = installation.ports
+    if installation.settings.server is not None:
+        return f"gRPC {installation.settings.server}   (named by the settings, not started here)"
+    return f"gRPC 127.0.0.1:{ports.grpc}, REST http://127.0.0.1:{ports.rest}"
 
 
 _said: list[str] = []

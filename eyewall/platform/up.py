@@ -19,7 +19,7 @@ from eyewall.platform.rest import Airflow
 
 MODEL_SERVER = "model-server"
 READY_NAME = "model-server.ready"
-#: In the order of starting; they are stopped all at once.
+#: Everything that an installation may run, in the order of starting; all is stopped at once.
 SERVICES = (*airflow.COMPONENTS, MODEL_SERVER)
 #: Which service listens on which port.
 _LISTENS = {"airflow": "api-server", "grpc": MODEL_SERVER, "rest": MODEL_SERVER}
@@ -41,6 +41,11 @@ class Installation:
         """As the settings file and the environment have it. Raises ContractError or InputError where they are wrong."""
         settings = Settings.load(environ)
         return cls(Places.find(environ, var), settings, Ports.of(settings), environ)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """What it runs: its own model server only where the settings name no other."""
+        return SERVICES if self.settings.server is None else tuple(airflow.COMPONENTS)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -65,8 +70,9 @@ def up(installation: Installation, say: Say, timeout_s: float = 300.0) -> list[s
     places, supervisor = installation.places, installation.supervisor
     places.make()
     with supervisor.lock():
-        missing = [name for name in SERVICES if supervisor.pid_of(name) is None]
-        _demand_same_ports(installation, running=len(missing) < len(SERVICES))
+        wanted = installation.services
+        missing = [name for name in wanted if supervisor.pid_of(name) is None]
+        _demand_same_ports(installation, running=len(missing) < len(wanted))
         demand_free(installation.ports, tuple(port for port, name in _LISTENS.items() if name in missing))
         if missing:
             say("PostgreSQL …")
@@ -117,14 +123,14 @@ def _services(installation: Installation, environ: Mapping[str, str], socket_fol
 
 def waiting_for(installation: Installation, client: Airflow) -> list[str]:
     """What does not answer yet. Raises EyewallError when one of the processes has died."""
-    for name in SERVICES:
+    for name in installation.services:
         if installation.supervisor.pid_of(name) is None:
             raise EyewallError(f"{name} has died: {installation.supervisor.tail(name)}")
     health = client.health()
     parts = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
     waiting = [] if health else ["api-server"]
     waiting += [name for name, part in parts.items() if health.get(part) != "healthy"]
-    if not (installation.places.run / READY_NAME).exists():
+    if MODEL_SERVER in installation.services and not (installation.places.run / READY_NAME).exists():
         waiting.append(MODEL_SERVER)
     if not waiting:
         waiting += [f"DAG {dag_id}" for dag_id in DAGS if not client.knows(dag_id)]
@@ -154,7 +160,7 @@ def down(installation: Installation) -> int:
 def status(installation: Installation) -> dict[str, str]:
     """Each part of the installation → "running (pid N)" or "stopped"."""
     found = {"postgres": "running" if postgres.is_running(installation.places.postgres) else "stopped"}
-    for name in SERVICES:
+    for name in installation.services:
         pid = installation.supervisor.pid_of(name)
         found[name] = "stopped" if pid is None else f"running (pid {pid})"
     return found

@@ -26,9 +26,10 @@ from eyewall.contracts.features import (
     STORM_ID,
     ImageSpec,
 )
+from eyewall.contracts.fields import DEFAULT_BOX
+from eyewall.progress import counted
 from eyewall.records.frames import FrameCache
 from eyewall.records.images import storm_images
-from eyewall.records.progress import shown
 from eyewall.records.schema import SPLITS, RecordsSchema, Split
 from eyewall.records.split import SampleKeys, SplitYears
 from eyewall.records.writer import RecordsWriter
@@ -111,14 +112,18 @@ def build(
     imagery: Imagery | None = None,
     *,
     frames_only: bool = False,
+    box: str = DEFAULT_BOX,
 ) -> RecordsSchema:
     """Write the shards, the schema and the statistics of ``cases`` into ``folder``.
 
     Without ``imagery`` the samples are track-only, or have empty frames where ``spec`` wants some. ``frames_only``
-    drops samples without a frame. Raises LeakError (nothing is to be kept of the folder then) and InputError.
+    drops samples without a frame. ``box`` is noted in the schema. Raises LeakError (nothing is to be kept of the folder
+    then) and InputError.
     """
-    with RecordsWriter(folder, spec, years, shards) as writer:
-        for split, rows in shown(_seasons(cases, years), total=len(np.unique(cases.season)), what="seasons written"):
+    with RecordsWriter(folder, spec, years, shards, box) as writer:
+        for split, rows in counted(
+            _seasons(cases, years), "records", total=len(np.unique(cases.season)), unit="seasons"
+        ):
             buffers: dict[str, IO[bytes]] = {}
             try:
                 for row in rows:

@@ -1,4 +1,4 @@
-"""Which bytes determine a set of records: the best tracks, and every frame that a sample could take.
+"""Which frames determine a set of records: every one that a sample could take, by its content.
 
 Frames are named by the sha256 of their content, not by size or time stamp: a frame made anew with the same content
 changes nothing, a bit that flipped does. Only frames within reach of a base time count, so that tomorrow's slot does
@@ -7,44 +7,22 @@ not make yesterday's records anew. Hashing runs at about 1 GB/s a core, some mil
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
 from eyewall.contracts.errors import InputError, StorageError
 from eyewall.contracts.manifest import Manifest
+from eyewall.progress import counted
 from eyewall.records.images import times_of
-from eyewall.records.progress import shown
 from eyewall.storage import Store
 
 if TYPE_CHECKING:
     from eyewall.satellite.index import FrameKey
-
-
-def tracks_sha256(uri: str) -> str:
-    """sha256 of a best-track file, or of the names and sha256 of all files in a folder. Raises InputError."""
-    try:
-        fs, path = fsspec.core.url_to_fs(uri)
-        names = sorted(fs.find(path)) if fs.isdir(path) else [path]
-        parts = []
-        for name in names:
-            with fs.open(name, "rb") as stream:
-                parts.append((str(name).removeprefix(str(path)), hashlib.file_digest(stream, "sha256").hexdigest()))
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"best tracks {uri!r} cannot be read: {error}; check the path") from error
-    if len(parts) == 1 and parts[0][0] == "":
-        return parts[0][1]
-    return digest_of(parts)
-
-
-def digest_of(pairs: Iterable[tuple[str, str]]) -> str:
-    """sha256 of (name, sha256) pairs, in their order."""
-    return hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in pairs).encode()).hexdigest()
 
 
 def stream_frames(store: Store, stream: str) -> "list[FrameKey]":
@@ -87,7 +65,7 @@ def frames_sha256(store: Store, keys: "Sequence[FrameKey]") -> dict[str, str]:
             raise StorageError(f"frame {key.path} in store {store.url!r} cannot be read: {error.strerror}") from error
 
     with ThreadPoolExecutor(4) as pool:
-        return dict(shown(pool.map(one, keys), total=len(keys), what="frames hashed"))
+        return dict(counted(pool.map(one, keys), "records: hashing", total=len(keys), unit="frames"))
 
 
 def damaged_frames(store: Store, hashes: Mapping[str, str]) -> dict[str, str]:

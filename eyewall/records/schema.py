@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from eyewall.contracts.errors import ContractError, LeakError
 from eyewall.contracts.features import LEADS_H, ImageSpec
+from eyewall.contracts.fields import DEFAULT_BOX, BoxText
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -44,6 +45,7 @@ class RecordsSchema(BaseModel):
     images: ImageSpec
     leads_h: tuple[int, ...] = LEADS_H
     shards: int = Field(ge=1, description="files a split")
+    box: BoxText = Field(DEFAULT_BOX, description="west,south,east,north that holds the base positions, degrees")
     seasons: dict[Split, tuple[int, int] | None] = Field(description="first and last season of a split; none: empty")
     counts: dict[Split, int] = Field(description="samples")
     storms: dict[Split, int]
@@ -64,8 +66,11 @@ class RecordsSchema(BaseModel):
         return self
 
     def write(self, folder: Path) -> None:
-        """Write both files into ``folder``; equal schemas are equal bytes."""
-        values = self.model_dump(mode="json")
+        """Write both files into ``folder``; equal schemas are equal bytes.
+
+        The default box goes unsaid, so that such records are the same bytes as those made before there were others.
+        """
+        values = self.model_dump(mode="json", exclude={"box"} if self.box == DEFAULT_BOX else set())
         statistics = values.pop("statistics")
         for name, content in ((SCHEMA_NAME, values), (STATISTICS_NAME, statistics)):
             (folder / name).write_text(json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n")

@@ -6,22 +6,26 @@ hashed to know it; no image is cut out when the artifact is there already.
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from eyewall import __version__
-from eyewall.besttrack.cases import Cases, SampleRules, build_cases
+from eyewall.besttrack.cases import Cases, SampleRules, build_cases, what_there_is
+from eyewall.besttrack.digest import tracks_sha256
 from eyewall.besttrack.read import read_tracks
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.features import ImageSpec
+from eyewall.contracts.fields import DEFAULT_BOX
 from eyewall.contracts.jobs import RecordsJob
-from eyewall.contracts.layout import artifact_dir
+from eyewall.contracts.layout import artifact_dir, digest_of_files
 from eyewall.contracts.manifest import Manifest, Receipt, Reference
 from eyewall.records.build import Imagery, build, fixes_by_storm, rows_of, sample_keys
 from eyewall.records.frames import FrameCache
-from eyewall.records.inputs import damaged_frames, digest_of, frames_sha256, stream_frames, tracks_sha256, within_reach
+from eyewall.records.inputs import damaged_frames, frames_sha256, stream_frames, within_reach
 from eyewall.records.schema import SPLITS, RecordsSchema
 from eyewall.records.split import SplitYears, check_no_leak
 from eyewall.storage import Store
@@ -43,8 +47,8 @@ def run(job: RecordsJob) -> Receipt:
         raise InputError("--frames-only drops every sample without a frame: give a --stream, and --frames of 1 or more")
     store = Store(job.store)
     table = read_tracks(job.tracks, job.tracks_format)
-    cases = build_cases(table, SampleRules(min_wind_kt=job.min_wind_kt), years.train_from, years.test_to)
-    _require_training_storms(cases, years, job)
+    cases = build_cases(table, SampleRules.within(job.box, job.min_wind_kt), years.train_from, years.test_to)
+    _require_training_storms(cases, years, job, table)
     check_no_leak(sample_keys(cases, years))
 
     keys, hashes = [], {}
@@ -54,8 +58,8 @@ def run(job: RecordsJob) -> Receipt:
     provisional = Manifest(
         kind="records",
         code_version=__version__,
-        inputs={"tracks": tracks_sha256(job.tracks), "frames": digest_of(hashes.items())},
-        config=job.model_dump(mode="json", exclude=_NOT_THE_RESULT) | {"format": FORMAT},
+        inputs={"tracks": tracks_sha256(job.tracks, job.tracks_format), "frames": digest_of_files(hashes.items())},
+        config=_config(job),
     )
     path = artifact_dir("records", provisional.sha256())
     manifest = store.read_manifest(path)
@@ -70,25 +74,44 @@ def run(job: RecordsJob) -> Receipt:
             )
             spec = _image_spec(job, imagery)
         with store.staging(path) as folder:
-            schema = build(folder, cases, years, spec, job.shards, imagery, frames_only=job.frames_only)
+            schema = build(folder, cases, years, spec, job.shards, imagery, frames_only=job.frames_only, box=job.box)
             _require_written_training(schema, job, cases)
             if imagery is not None:
                 _write_frames(folder, hashes, imagery.cache)
             manifest = store.commit(folder, path, _complete(provisional, schema, imagery))
+    _warn_of_empty_splits(manifest)
     return Receipt(
         verb=job.verb, result=Reference(uri=path, sha256=manifest.sha256()), summary=_summary(path, manifest)
     )
 
 
-def _require_training_storms(cases: Cases, years: SplitYears, job: RecordsJob) -> None:
+def _config(job: RecordsJob) -> dict[str, Any]:
+    """The fields that decide the result. The default box goes unsaid: records made before boxes keep their names."""
+    unsaid = {"box"} if job.box == DEFAULT_BOX else set()
+    return job.model_dump(mode="json", exclude=_NOT_THE_RESULT | unsaid) | {"format": FORMAT}
+
+
+def _require_training_storms(cases: Cases, years: SplitYears, job: RecordsJob, table: pd.DataFrame) -> None:
+    rules = SampleRules.within(job.box, job.min_wind_kt)
     rows = {split: rows_of(cases, years, split) for split in SPLITS}
     if not len(rows["train"]):
         others = ", ".join(f"{len(rows[split])} {split}" for split in ("val", "test"))
         raise InputError(
-            f"no training storm: the tracks hold 0 cases of seasons {years.train_from}-{years.train_to} with"
-            f" wind >= {job.min_wind_kt:g} kt and fixes 6, 12 and 24 h before ({others}): change --train-from,"
-            " --train-to or --min-wind-kt"
+            f"no training storm: the tracks hold 0 cases of seasons {years.train_from}-{years.train_to}"
+            f" ({rules.in_words()}; {others});"
+            f" the file has {what_there_is(table, rules, years.train_from, years.train_to)}:"
+            " change --train-from, --train-to, --min-wind-kt or --box"
         )
+
+
+def _warn_of_empty_splits(manifest: Manifest) -> None:
+    """Seasons were asked for and hold nothing: a typing error, or a file that ends before."""
+    for split, span in manifest.extra["seasons"].items():
+        if span is not None and not manifest.counts[split]:
+            sys.stderr.write(
+                f"records: warning: no {split} sample in seasons {span[0]}-{span[1]}: check the seasons, --box and"
+                " --min-wind-kt if there should be some\n"
+            )
 
 
 def _require_written_training(schema: RecordsSchema, job: RecordsJob, cases: Cases) -> None:

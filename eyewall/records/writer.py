@@ -15,6 +15,7 @@ import numpy as np
 
 from eyewall.contracts.errors import CorruptFile, LeakError
 from eyewall.contracts.features import BASE_TIME_S, IMAGE_VALID, PAST_LAT_DEG, PAST_LON_DEG, SEASON, STORM_ID, ImageSpec
+from eyewall.contracts.fields import DEFAULT_BOX
 from eyewall.records.example import Sample, decode, encode
 from eyewall.records.schema import SPLITS, RecordsSchema, Split
 from eyewall.records.shards import frame_record, read_records, shard_of, shard_paths
@@ -25,8 +26,8 @@ from eyewall.records.statistics import Gatherer
 class RecordsWriter:
     """A context in which `add` appends samples; `finish` writes the schema and checks what lies on disk."""
 
-    def __init__(self, folder: Path, spec: ImageSpec, years: SplitYears, shards: int) -> None:
-        self._folder, self._spec, self._years, self._shards = folder, spec, years, shards
+    def __init__(self, folder: Path, spec: ImageSpec, years: SplitYears, shards: int, box: str = DEFAULT_BOX) -> None:
+        self._folder, self._spec, self._years, self._shards, self._box = folder, spec, years, shards, box
         self._files: dict[Split, list[BinaryIO]] = {
             split: [path.open("wb") for path in shard_paths(folder, split, shards)] for split in SPLITS
         }
@@ -69,6 +70,7 @@ class RecordsWriter:
         schema = RecordsSchema(
             images=self._spec,
             shards=self._shards,
+            box=self._box,
             seasons={split: self._years.span(split) for split in SPLITS},
             counts=self._counts,
             storms={split: len(storms) for split, storms in self._storms.items()},

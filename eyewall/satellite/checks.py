@@ -14,6 +14,7 @@ file name of the reader), ``duplicate`` (another file holds the same segment) an
 
 import bz2
 import gzip
+import stat
 import zlib
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,8 +32,13 @@ _NETCDF_CLASSIC: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
 def check_readable(path: Path) -> None:
-    """Raises InputError for a file that is not there or may not be read: that is not the file's fault."""
+    """Raises InputError for what is not there, may not be read, or is no file at all: that is not the content's fault.
+
+    A pipe or a socket is never opened: that would wait for ever.
+    """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path} is no regular file: it is left alone")
         with path.open("rb"):
             return
     except OSError as error:
@@ -61,14 +67,17 @@ def unpack(path: Path, folder: Path) -> Path:
     with path.open("rb") as stream:
         if not stream.read(3).startswith(_MAGIC[path.suffix]):
             raise CorruptFile(f"the name ends with {path.suffix} but the content is not {kind}")
-    with storage_errors(f"scratch files in {folder}"), plain.open("wb") as out:
-        size = 0
-        with _OPENERS[path.suffix](path, "rb") as stream:
-            while chunk := _next_chunk(stream, kind):
-                size += len(chunk)
-                if size > MAX_PLAIN_BYTES:
-                    raise CorruptFile(f"the {kind} stream holds more than {MAX_PLAIN_BYTES} bytes: no satellite file")
-                out.write(chunk)
+    size = 0
+    with (
+        _OPENERS[path.suffix](path, "rb") as stream,
+        storage_errors(f"scratch files in {folder}"),
+        plain.open("wb") as out,
+    ):
+        while chunk := _next_chunk(stream, kind):
+            size += len(chunk)
+            if size > MAX_PLAIN_BYTES:
+                raise CorruptFile(f"the {kind} stream holds more than {MAX_PLAIN_BYTES} bytes: no satellite file")
+            out.write(chunk)
     if size == 0:
         raise CorruptFile(f"the {kind} stream is empty")
     return plain

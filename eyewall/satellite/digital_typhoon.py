@@ -32,10 +32,19 @@ import numpy.typing as npt
 from eyewall.contracts.errors import CorruptFile, EyewallError, InputError
 from eyewall.contracts.fields import Area
 from eyewall.satellite.checks import check_container
-from eyewall.satellite.formats import Choice, LocalFile, NameFacts, Picture, UnreadableFiles, sentence
+from eyewall.satellite.formats import (
+    Choice,
+    LocalFile,
+    NameFacts,
+    Picture,
+    UnreadableFiles,
+    WrongRequest,
+    sentence,
+)
 from eyewall.satellite.geometry import grid
 
 _NAME: Final = re.compile(r"(?P<hour>\d{10})-(?P<storm>\d{6})-(?P<satellite>[A-Z0-9]{3,6})-(?P<channel>\d)\.h5")
+_SPOILT_NAME: Final = re.compile(r"(?:\D*\d){8,}.*\.(?:h5|hdf5?)", re.IGNORECASE)
 DATASET: Final = "infrared"
 PX: Final = 512
 HALF_WIDTH_M: Final = 1_300_000.0
@@ -64,6 +73,10 @@ class DigitalTyphoon:
             return None
         # Two satellites saw some hours: the file with the lower name is kept, the other one is a duplicate.
         return NameFacts(hour, part=match["storm"], kind=f"channel-{match['channel']}", platform=match["satellite"])
+
+    def resembles(self, name: str, kinds: frozenset[str]) -> bool:
+        """Whether it is an HDF5 file with digits enough for a date in its name."""
+        return bool(_SPOILT_NAME.fullmatch(name))
 
     def expected_names(self) -> str:
         """Half a sentence with an example."""
@@ -147,8 +160,11 @@ def _centre(origin: Path, facts: NameFacts) -> tuple[float, float]:
     places = [folder / "jma" / f"{facts.part}.tsv" for folder in origin.resolve().parents[:3]]
     track = next((place for place in places if place.is_file()), None)
     if track is None:
-        raise InputError(f"no track of storm {facts.part} for {origin.name}: put jma/{facts.part}.tsv beside image/")
-    centre = _track(track, track.stat().st_mtime_ns).get(facts.time)
+        raise WrongRequest(f"no track of storm {facts.part} for {origin.name}: put jma/{facts.part}.tsv beside image/")
+    try:
+        centre = _track(track, track.stat().st_mtime_ns).get(facts.time)
+    except OSError as error:  # not the picture's fault
+        raise InputError(f"track {track.name} cannot be read: {error.strerror}; check its permissions") from None
     if centre is None:
         raise InputError(f"track {track.name} has no position at {facts.time:%Y-%m-%d %H} UTC for {origin.name}")
     return centre

@@ -80,6 +80,10 @@ class UnreadableFiles(EyewallError):
         self.reasons = reasons
 
 
+class WrongRequest(InputError):
+    """What is asked for cannot be had from such files, however good they are: the job, or what lies beside them."""
+
+
 class Format(Protocol):
     """One reader's files."""
 
@@ -87,6 +91,13 @@ class Format(Protocol):
 
     def facts(self, name: str) -> NameFacts | None:
         """What the file name says; None when this reader has no such files."""
+        ...
+
+    def resembles(self, name: str, kinds: frozenset[str]) -> bool:
+        """Whether a name that says nothing was plainly meant to be a file of one of ``kinds``: spoilt, no stranger.
+
+        No kinds stand for all from which a frame can be made.
+        """
         ...
 
     def expected_names(self) -> str:

@@ -24,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from eyewall import __version__
-from eyewall.contracts.errors import CorruptFile
+from eyewall.contracts.errors import CorruptFile, StorageError
 from eyewall.contracts.manifest import FileEntry, Manifest
 from eyewall.storage import Store
+from eyewall.storage.store import storage_errors
 
 Quantity = Literal["brightness_temperature_k", "grey_level"]
 Image = npt.NDArray[np.float32]
@@ -113,14 +114,19 @@ def manifest_path(path: str) -> str:
 
 
 def encode(frame: Frame) -> bytes:
-    """``frame`` as the bytes of a netCDF-4 file."""
+    """``frame`` as the bytes of a netCDF-4 file. Raises StorageError when scratch is full."""
     import netCDF4
 
     # Not netCDF's in-memory file: that one is padded with whatever the memory held before.
-    with tempfile.TemporaryDirectory(prefix="eyewall-frame-") as folder:
+    with storage_errors("scratch files"), tempfile.TemporaryDirectory(prefix="eyewall-frame-") as folder:
         file = Path(folder) / "frame.nc"
-        with netCDF4.Dataset(file, mode="w", format="NETCDF4") as dataset:
-            _fill(dataset, frame)
+        try:
+            with netCDF4.Dataset(file, mode="w", format="NETCDF4") as dataset:
+                _fill(dataset, frame)
+        except RuntimeError as error:  # HDF5's way to say that the disk is full
+            raise StorageError(
+                f"cannot write scratch files in {folder}: {error}; free some space or set TMPDIR"
+            ) from error
         return file.read_bytes()
 
 

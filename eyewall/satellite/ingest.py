@@ -9,7 +9,7 @@ since, or when the settings differ, its frame is made anew and replaced in one r
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,13 +23,15 @@ from eyewall.contracts.jobs import IngestJob
 from eyewall.contracts.layout import frame_path
 from eyewall.contracts.manifest import Manifest
 from eyewall.satellite import checks
-from eyewall.satellite.formats import Choice, Format, LocalFile, NameFacts, Picture, UnreadableFiles
+from eyewall.satellite.faults import machine_fault
+from eyewall.satellite.formats import Choice, Format, LocalFile, NameFacts, Picture, UnreadableFiles, WrongRequest
 from eyewall.satellite.frame import Frame, Image, manifest_path, value_quality, write_frame
 from eyewall.satellite.geometry import resample, target_area
 from eyewall.satellite.prepare import Fetched, Verdict, examine, fetch
 from eyewall.satellite.quarantine import Quarantine, Refusal
 from eyewall.satellite.slots import Candidate, Gate, Slot
 from eyewall.storage import Store
+from eyewall.storage.store import storage_errors
 
 #: Raised when the same files would give another frame than before.
 FRAME_FORMAT: Final = 1
@@ -50,6 +52,8 @@ class Outcome:
     manifest: Manifest | None = None
     reason: str = ""
     refusals: tuple[Refusal, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)  #: name → why nothing of the file could be had
+    wrong_request: bool = False  #: the reason lies in what was asked, not in the files
 
 
 @dataclass
@@ -59,6 +63,7 @@ class _Files:
     good: list[LocalFile] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def images(self, choice: Choice) -> list[LocalFile]:
         """The good files that hold pixels, without prologue and epilogue."""
@@ -80,7 +85,11 @@ class SlotIngest:
         self._quarantine = Quarantine(store, job.stream, job.reader)
 
     def run(self, slot: Slot, scratch: Path, now: datetime) -> Outcome:
-        """Ingest ``slot``, with ``scratch`` for temporary files. Raises StorageError, and EyewallError for a source."""
+        """Ingest ``slot``, with ``scratch`` for temporary files.
+
+        A bad file ends in quarantine and in the outcome, never in an exception. Raises StorageError for a store or
+        scratch that cannot be written, and EyewallError for a source that does not answer, or too little memory.
+        """
         path = frame_path(self._job.stream, slot.time, slot.part)
         files = _Files()
         try:
@@ -89,10 +98,11 @@ class SlotIngest:
             self._wait_for_names(needed, gate, slot, now)
             status, manifest = self._ingest(slot, path, needed, gate, scratch, now, files)
         except NothingNew as error:
-            return Outcome(slot, "waiting", reason=str(error), refusals=tuple(files.refusals))
+            return Outcome(slot, "waiting", "", None, str(error), tuple(files.refusals), files.unreadable)
         except InputError as error:
-            return Outcome(slot, "refused", reason=str(error), refusals=tuple(files.refusals))
-        return Outcome(slot, status, path, manifest, refusals=tuple(files.refusals))
+            wrong = isinstance(error, WrongRequest)
+            return Outcome(slot, "refused", "", None, str(error), tuple(files.refusals), files.unreadable, wrong)
+        return Outcome(slot, status, path, manifest, "", tuple(files.refusals), files.unreadable)
 
     # --- what is needed ----------------------------------------------------------------------------------------------
 
@@ -101,7 +111,7 @@ class SlotIngest:
         wanted = frozenset(self._job.wanted_segments)
         critical = frozenset(self._job.critical_segments)
         if beyond := [number for number in wanted | critical if not 1 <= number <= count]:
-            raise InputError(f"segment {beyond[0]} is asked for, but the slot has 1 to {count}")
+            raise WrongRequest(f"segment {beyond[0]} is asked for, but the slot has 1 to {count}")
         if not wanted and self._area is not None:
             wanted = self._form.segments(self._area, count, lambda: self._heads(slot)) or frozenset()
         minutes = self._job.timeliness_minutes
@@ -120,8 +130,18 @@ class SlotIngest:
             if image or candidate.facts.kind in self._choice.companions:
                 needed.append(candidate)
         if not any(candidate.facts.kind in self._choice.kinds for candidate in needed):
-            raise InputError(f"no file of dataset {self._choice.dataset} that shows the wanted area is there")
+            raise InputError(self._none_needed(slot, segments))
         return needed
+
+    def _none_needed(self, slot: Slot, segments: frozenset[int]) -> str:
+        there = {_segment(c.facts) for c in slot.candidates if c.facts.kind in self._choice.kinds}
+        if not there:
+            return f"no file of dataset {self._choice.dataset} is there"
+        asked = ", ".join(map(str, sorted(segments)))
+        return (
+            f"no file of dataset {self._choice.dataset} that shows the wanted area is there: "
+            f"it takes segment {asked} of {slot.segment_count}, and there is {', '.join(map(str, sorted(there)))}"
+        )
 
     def _wait_for_names(self, needed: Sequence[Candidate], gate: Gate, slot: Slot, now: datetime) -> None:
         """Waits (NothingNew) before anything is fetched when the names alone say that something is to come."""
@@ -143,7 +163,7 @@ class SlotIngest:
     ) -> tuple[Status, Manifest]:
         before = self._before(path)
         known = set(before.inputs.values()) if before else set()
-        fetched = fetch(needed, scratch)
+        fetched, files.unreadable = fetch(needed, scratch)
         if before is not None and all(each.sha256 in known for each in fetched):
             return "present", before
         for each, verdict in zip(fetched, examine(self._form, fetched), strict=True):
@@ -155,7 +175,9 @@ class SlotIngest:
 
     def _before(self, path: str) -> Manifest | None:
         """The manifest of the frame at ``path`` if it is whole and was made with these settings."""
-        if not self._store.exists(path) or not self._store.exists(manifest_path(path)):
+        with storage_errors(f"{path!r} in store {self._store.url!r}"):
+            present = self._store.exists(path) and self._store.exists(manifest_path(path))
+        if not present:
             return None
         try:
             manifest = Manifest.model_validate_json(self._store.read_bytes(manifest_path(path)))
@@ -187,14 +209,17 @@ class SlotIngest:
 
     def _refuse(self, each: Fetched, check: str, reason: str, slot: Slot, files: _Files) -> None:
         remove = each.candidate.found.remove if self._job.inbox else None
-        files.refusals.append(self._quarantine.put(each.path, check, reason, slot.time, remove))
+        try:
+            files.refusals.append(self._quarantine.put(each.path, check, reason, slot.time, remove))
+        except InputError as error:  # it has vanished meanwhile
+            files.unreadable[each.name] = f"{reason}; {error}"
 
     def _frame(self, slot: Slot, gate: Gate, now: datetime, fetched: Sequence[Fetched], files: _Files) -> Frame:
         """Read what passed; a file that only the reader finds bad goes to quarantine, and the rest is tried again."""
         while True:
             present = frozenset(_segment(file.facts) for file in files.images(self._choice))
             if not present:
-                raise InputError(_nothing_left(files.refusals))
+                raise InputError(_nothing_left(files))
             lacking = self._choice.companions - {file.facts.kind for file in files.good}
             gate.judge(present, slot.time, now, lacking)
             try:
@@ -203,7 +228,9 @@ class SlotIngest:
                 break
             except EyewallError:
                 raise
-            except Exception as error:  # readers raise anything
+            except Exception as error:  # readers raise anything, OSError for a bad file among it
+                if fault := machine_fault(error):
+                    raise fault from error
                 blame = self._form.blame(files.good, self._choice, error)
                 if not isinstance(blame, UnreadableFiles):
                     raise blame from error
@@ -215,7 +242,7 @@ class SlotIngest:
             **picture.extra,
             "segments_wanted": len(gate.wanted),
             "segments_present": len(present & gate.wanted),
-            "files_refused": len(files.refusals),
+            "files_refused": len(files.refusals) + len(files.unreadable),
         }
         return self._finish(slot, picture, data, area, quality)
 
@@ -223,7 +250,7 @@ class SlotIngest:
         if self._target is not None:
             return resample(picture.data, picture.area, self._target), self._target
         if not hasattr(picture.area, "area_extent"):
-            raise InputError(f"reader {self._job.reader} gives a swath without a projection: give --area")
+            raise WrongRequest(f"reader {self._job.reader} gives a swath without a projection: give --area")
         return np.asarray(picture.data, dtype=np.float32), picture.area
 
     def _finish(self, slot: Slot, picture: Picture, data: Image, area: Any, quality: dict[str, float | int]) -> Frame:
@@ -271,8 +298,8 @@ def _twin(facts: NameFacts, good: Sequence[LocalFile]) -> str:
     return ""
 
 
-def _nothing_left(refusals: Sequence[Refusal]) -> str:
-    if not refusals:
-        return "no file of the slot could be read"
-    more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-    return f"no usable file is left: {refusals[0].file}: {refusals[0].reason}{more}"
+def _nothing_left(files: _Files) -> str:
+    reasons = [f"{refusal.file}: {refusal.reason}" for refusal in files.refusals]
+    reasons += [f"{name}: {reason}" for name, reason in files.unreadable.items()]
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"no usable file is left: {reasons[0]}{more}" if reasons else "no file of the slot could be read"

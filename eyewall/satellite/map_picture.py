@@ -34,10 +34,19 @@ from pydantic import BaseModel, Field, ValidationError
 from eyewall.besttrack.sphere import EARTH_RADIUS_KM
 from eyewall.contracts.errors import CorruptFile, EyewallError, InputError
 from eyewall.contracts.fields import Area
-from eyewall.satellite.formats import Choice, LocalFile, NameFacts, Picture, UnreadableFiles, sentence
+from eyewall.satellite.formats import (
+    Choice,
+    LocalFile,
+    NameFacts,
+    Picture,
+    UnreadableFiles,
+    WrongRequest,
+    sentence,
+)
 from eyewall.satellite.geometry import grid
 
 _NAME: Final = re.compile(r"(?:.*\D)?(?P<time>\d{12})\.(?:jpe?g|png)", re.IGNORECASE)
+_SPOILT_NAME: Final = re.compile(r"(?:\D*\d){8,}.*\.(?:jpe?g|png)", re.IGNORECASE)
 DATASET: Final = "picture"
 FITTED_PX: Final = 512
 _MAX_PX: Final = 8192
@@ -91,6 +100,10 @@ class MapPicture:
         except ValueError:
             return None
         return NameFacts(time, kind=DATASET)
+
+    def resembles(self, name: str, kinds: frozenset[str]) -> bool:
+        """Whether it is a picture with digits enough for a date in its name."""
+        return bool(_SPOILT_NAME.fullmatch(name))
 
     def expected_names(self) -> str:
         """Half a sentence with an example."""
@@ -153,7 +166,9 @@ def _fit_for(origin: Path) -> Fit:
     places = [folder / "projection.json" for folder in origin.resolve().parents[:_LEVELS_UP]]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise InputError(f"no projection.json beside or above {origin.name}: the map of the picture is not known")
+        raise WrongRequest(
+            f"no projection.json beside or above {origin.name}: the map of the picture is not known; put it there"
+        )
     return _fit(found, found.stat().st_mtime_ns)
 
 
@@ -163,6 +178,6 @@ def _fit(path: Path, changed_ns: int) -> Fit:
         return Fit.model_validate(json.loads(path.read_text()))
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise WrongRequest(f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"{path.name} is not valid JSON: {error}") from None
+        raise WrongRequest(f"{path.name} is not valid JSON: {error}") from None

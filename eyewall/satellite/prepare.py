@@ -4,7 +4,6 @@ Downloads wait for the network, and bzip2 takes longer than anything that follow
 threads help: two cores unpack two segments in the time of one.
 """
 
-import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,10 @@ from typing import Final
 
 from eyewall.contracts.errors import CorruptFile, InputError
 from eyewall.satellite import checks
+from eyewall.satellite.faults import machine_fault
 from eyewall.satellite.formats import Format
 from eyewall.satellite.slots import Candidate
-from eyewall.storage.store import sha256_of
-
-LOG = logging.getLogger(__name__)
+from eyewall.storage.store import sha256_of, storage_errors
 
 _THREADS: Final = min(4, os.cpu_count() or 1)
 
@@ -47,26 +45,34 @@ class Verdict:
     reason: str = ""
 
 
-def fetch(needed: Sequence[Candidate], scratch: Path) -> list[Fetched]:
-    """Every candidate that can be had, in order; one that is gone or locked since it was listed is missing, not bad.
+def fetch(needed: Sequence[Candidate], scratch: Path) -> tuple[list[Fetched], dict[str, str]]:
+    """Every candidate that can be had, in order, and the others: name → why it cannot be read.
 
-    Raises EyewallError when a source does not answer.
+    A file that is gone or locked since it was listed is missing, not bad: nothing of it could be kept. Raises
+    EyewallError when a source does not answer, StorageError when scratch is full.
     """
+    missing: dict[str, str] = {}
 
     def one(numbered: tuple[int, Candidate]) -> Fetched | None:
         number, candidate = numbered
         folder = scratch / f"{number:03d}"
-        folder.mkdir()
+        with storage_errors(f"scratch files in {scratch}"):
+            folder.mkdir()
         try:
             local = candidate.found.fetch(folder)
             checks.check_readable(local)
             return Fetched(candidate, local, folder, sha256_of(local))
-        except (FileNotFoundError, InputError) as error:
-            LOG.warning("%s is passed over: %s", candidate.found.place, error)
-            return None
+        except InputError as error:
+            missing[candidate.found.name] = str(error)
+        except OSError as error:
+            if fault := machine_fault(error):
+                raise fault from error
+            missing[candidate.found.name] = f"the file cannot be read: {error.strerror or error}"
+        return None
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        return [each for each in pool.map(one, enumerate(needed)) if each is not None]
+        fetched = [each for each in pool.map(one, enumerate(needed)) if each is not None]
+    return fetched, dict(sorted(missing.items()))
 
 
 def examine(form: Format, fetched: Sequence[Fetched]) -> list[Verdict]:
@@ -86,5 +92,9 @@ def _examine(form: Format, each: Fetched) -> Verdict:
         form.check(plain, each.candidate.facts)
     except CorruptFile as error:
         return Verdict(failed=check, reason=str(error))
+    except (OSError, MemoryError) as error:
+        if fault := machine_fault(error):
+            raise fault from error
+        return Verdict(failed=check, reason=f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
     # A reader may know the compressed name only.
     return Verdict(plain if form.facts(plain.name) is not None else each.path)

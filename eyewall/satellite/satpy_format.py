@@ -17,7 +17,16 @@ from typing import Any, Final
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.fields import Area
 from eyewall.satellite import checks, hrit, hsd, segments
-from eyewall.satellite.formats import Choice, LocalFile, NameFacts, Picture, UnreadableFiles, near, sentence
+from eyewall.satellite.formats import (
+    Choice,
+    LocalFile,
+    NameFacts,
+    Picture,
+    UnreadableFiles,
+    WrongRequest,
+    near,
+    sentence,
+)
 from eyewall.satellite.geometry import join, north_up
 from eyewall.satellite.satpy_names import Channel, check_installed, describe, facts_of
 
@@ -51,11 +60,18 @@ class SatpyFormat:
         """What the file name says."""
         return facts_of(self.reader, name)
 
+    def resembles(self, name: str, kinds: frozenset[str]) -> bool:
+        """Whether the name has the marks and the extension of a pattern, though it does not follow it."""
+        channels = self._description.channels.values()
+        kinds = kinds or frozenset().union(*(channel.kinds for channel in channels if channel.in_kelvin))
+        return any(self._description.kinds[kind].resembles(name) for kind in kinds & self._description.kinds.keys())
+
     def expected_names(self) -> str:
         """A pattern or two of the reader's window channel."""
         channels = [c for c in self._description.channels.values() if c.wavelength_um is not None and c.in_kelvin]
         best = min(channels, key=_from_window, default=None)
         kinds = [self._description.kinds[k] for k in sorted(best.kinds) if k in self._description.kinds] if best else []
+        kinds.sort(key=lambda kind: -(kind.segments or 0))  # the usual delivery first
         patterns = [pattern for kind in kinds or self._description.kinds.values() for _, pattern in kind.patterns]
         return f"satpy's reader {self.reader} expects names like {' or '.join(patterns[:2])}"
 
@@ -144,13 +160,15 @@ class SatpyFormat:
     def blame(self, files: Sequence[LocalFile], choice: Choice, error: Exception) -> EyewallError:
         """Each file is read by itself, with its companions; those that fail alone are the culprits."""
         if isinstance(error, ImportError):
-            return InputError(f"satpy's reader {self.reader} cannot work here: {error}; install what it names")
+            return WrongRequest(f"satpy's reader {self.reader} cannot work here: {error}; install what it names")
         companions = [file for file in files if file.facts.kind in choice.companions]
         images = [file for file in files if file not in companions]
         reasons = {}
         for file in images:
             try:
                 self._load([each.plain for each in (*companions, file)], choice, cut=True).compute()
+            except MemoryError:
+                raise
             except Exception as alone:  # satpy lets everything through: KeyError, ValueError, struct.error …
                 reasons[file.name] = sentence(alone)
         # Where all of them fail together with a prologue, the prologue is as likely to be the bad one.

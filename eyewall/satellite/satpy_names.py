@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from string import Formatter
 from typing import Any
 
 from eyewall.contracts.errors import InputError
@@ -25,6 +26,7 @@ from eyewall.satellite.formats import NameFacts
 _AHI_REPEAT_S = {"JP": 150, "R1": 150, "R2": 150, "R3": 150, "R4": 30, "R5": 30}
 _FCI_CYCLE_MINUTES = 10
 #: Fields for the time of a picture, the first one found counts; times of processing never do.
+_MARKS_LENGTH = 6  # literal characters below which a pattern says too little about whose file it is
 _TIME_FIELDS = ("start_time", "nominal_time", "observation_time", "time", "end_time")
 
 
@@ -46,6 +48,13 @@ class Kind:
     patterns: tuple[tuple[re.Pattern[str], str], ...]
     segments: int | None
     requires: frozenset[str]
+    marks: frozenset[re.Pattern[str]]  #: what a name has that was meant to follow one of the patterns
+
+    def resembles(self, name: str) -> bool:
+        """Whether a name was meant to be one of these: it has the marks of a pattern, or fits it but for its time."""
+        return any(mark.fullmatch(name) for mark in self.marks) or any(
+            glob.fullmatch(name) for glob, _ in self.patterns
+        )
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,25 @@ def _kind(name: str, entry: Mapping[str, Any]) -> Kind:
         tuple((re.compile(fnmatch.translate(globify(pattern))), pattern) for pattern in patterns),
         int(count) if count is not None else None,
         frozenset(entry.get("requires", [])),
+        frozenset(mark for mark in map(_marks, patterns) if mark is not None),
     )
+
+
+def _marks(pattern: str) -> re.Pattern[str] | None:
+    """The first two literal parts of a pattern that say something, in order, and its extension; None for fewer.
+
+    HS_…_B13_….DAT.bz2, IMG_DK…B13_…, …_le1b_ir105_….nc: what sets a reader's files apart from its neighbours'. The
+    extension belongs to it, so that a checksum beside a file, or a transfer still under way (.part), is not taken.
+    """
+    texts = [text for text, *_ in Formatter().parse(pattern)]
+    telling = [text.rstrip("_-") for text in texts if sum(map(str.isalnum, text)) >= 2]
+    name_parts = [text for text in telling if not text.startswith(".")][:2]
+    extension = "." + texts[-1].rpartition(".")[2] if texts and "." in texts[-1] else ""
+    if sum(len(part) for part in name_parts) < _MARKS_LENGTH:
+        return None
+    lead = "" if pattern.startswith(name_parts[0]) else ".{0,12}"
+    middle = ".*".join(map(re.escape, name_parts))
+    return re.compile(f"{lead}{middle}.*{re.escape(extension)}" if extension else f"{lead}{middle}[^.]*")
 
 
 def _channel(name: str, entry: Mapping[str, Any]) -> Channel:

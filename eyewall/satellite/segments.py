@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from eyewall.contracts.errors import InputError
 from eyewall.contracts.fields import Area
+from eyewall.satellite.formats import WrongRequest
 from eyewall.satellite.geometry import project
 
 _MARGIN_M: Final = 15_000.0
@@ -44,7 +44,7 @@ FULL_DISKS: Final = {
 
 
 def needed(disk: FullDisk, count: int, area: Area) -> frozenset[int]:
-    """Numbers (from 1) of the ``count`` segments that show ``area``. Raises InputError when none of them can."""
+    """Numbers (from 1) of the ``count`` segments that show ``area``. Raises WrongRequest when none of them can."""
     lat_deg, lon_deg = np.meshgrid(
         np.linspace(area.south_deg, area.north_deg, _SAMPLES),
         np.linspace(area.west_deg, area.east_deg, _SAMPLES),
@@ -53,7 +53,7 @@ def needed(disk: FullDisk, count: int, area: Area) -> frozenset[int]:
     _, y_m = project(disk.projection, lat_deg, lon_deg)
     seen = y_m[np.isfinite(y_m)]
     if not seen.size:
-        raise InputError(
+        raise WrongRequest(
             f"area {area.west_deg:g}–{area.east_deg:g} E, {area.south_deg:g}–{area.north_deg:g} N is out of sight of "
             f"the satellite at {disk.sub_lon_deg:g} E: give an area on its side of the Earth"
         )

@@ -1,9 +1,10 @@
 """Where files come from: globs on this machine, folders, and buckets. A source lists; only what is needed is fetched.
 
     --files GLOB …                      every match; the interval, if one is given, is looked up in the names
-    --source FOLDER                     every file below it whose name the reader knows
-    --source s3://noaa-himawari9/AHI-L1b-FLDK      NOAA's layout for AHI: …/YYYY/MM/DD/HHMM/ by ten-minute slot
-    --source s3://bucket/%Y/%m/%d/%H    any other layout: strftime fields, for each ten minutes of the interval
+    --source FOLDER                     every file below it; the interval, if one is given, is looked up in the names
+    --source FOLDER/%Y/%m/%d            strftime fields: only the folders of the interval (`layouts`)
+    --source s3://noaa-himawari9/AHI-L1b-FLDK      a bucket without fields has NOAA's layout for AHI, …/%Y/%m/%d/%H%M
+    --source s3://bucket/%Y/%m/%d/%H    a bucket with any other layout
 
 Buckets are read anonymously; what is forbidden then is asked for again with the usual AWS variables, if they are set
 (EYEWALL_S3_ANONYMOUS=0 uses them from the start, 1 never). EYEWALL_S3_ENDPOINT names an S3-compatible server other than
@@ -14,16 +15,19 @@ import contextlib
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.jobs import IngestJob
+from eyewall.satellite.faults import machine_fault
+from eyewall.satellite.layouts import fixed_part, folders, is_layout
 
 NOAA_HIMAWARI: Final = "%Y/%m/%d/%H%M"
-_STEP: Final = timedelta(minutes=10)
+_LISTINGS_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
@@ -56,27 +60,43 @@ class Found:
         return copy
 
     def remove(self) -> None:
-        """Take the file away from where it was found."""
-        if self.fs is None:
-            Path(self.place).unlink(missing_ok=True)
-        else:
-            self.fs.rm_file(self.place)
+        """Take the file away from where it was found. Raises InputError when that is not allowed, or fails."""
+        try:
+            if self.fs is None:
+                Path(self.place).unlink(missing_ok=True)
+            else:
+                (self.signed or self.fs).rm_file(self.place)
+        except Exception as error:  # a bucket's client has dozens of classes for "no"
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.place} cannot be taken away: {reason}; allow it, or leave --inbox out") from error
 
 
-def find(job: IngestJob, known_name: Callable[[str], bool], environ: Mapping[str, str] = os.environ) -> list[Found]:
-    """The files that the job's source offers, sorted by name; from a ``source``, only those with a known name.
+def find(job: IngestJob, environ: Mapping[str, str] = os.environ) -> list[Found]:
+    """The files that the job's source offers, sorted by name, whatever they are called.
 
     Raises InputError when there is no such place, EyewallError when a bucket does not answer.
     """
     if job.files and job.source:
         raise InputError("both --files and --source are given: give one of them")
+    if job.slot_from is not None and job.slot_to is not None and job.slot_from >= job.slot_to:
+        raise InputError(
+            f"the interval from {job.slot_from:%Y-%m-%dT%H:%M} to {job.slot_to:%Y-%m-%dT%H:%M} is empty: "
+            "--slot-to is exclusive and must be later than --slot-from"
+        )
     if job.files:
         found = _globbed(job.files)
     elif job.source is None:
         raise InputError("nothing to read: give --files, or --source with --slot-from and --slot-to")
+    elif "://" not in job.source or job.source.startswith("file://"):
+        found = _listed_locally(job, job.source.removeprefix("file://"))
     else:
-        found = [file for file in _listed(job, job.source, environ) if known_name(file.name)]
+        found = _listed(job, job.source, environ)
     return sorted(found, key=lambda file: (file.name, file.place))
+
+
+def default_layout(source: str) -> str:
+    """The layout that is taken for ``source``, when it is a bucket that names none; empty otherwise."""
+    return NOAA_HIMAWARI if "://" in source and not source.startswith("file://") and not is_layout(source) else ""
 
 
 def _globbed(patterns: Sequence[str]) -> list[Found]:
@@ -92,14 +112,16 @@ def _globbed(patterns: Sequence[str]) -> list[Found]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    def locked(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # gone since its parent was listed
+            raise InputError(f"folder {error.filename} cannot be listed: {error.strerror}; check its permissions")
+
+    for root, inner, names in os.walk(folder, onerror=locked):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
         yield from (Path(root) / name for name in names if not name.startswith("."))
 
 
 def _listed(job: IngestJob, source: str, environ: Mapping[str, str]) -> list[Found]:
-    if "://" not in source or source.startswith("file://"):
-        return _listed_locally(job, source.removeprefix("file://"))
     import fsspec
 
     try:
@@ -113,14 +135,19 @@ def _listed(job: IngestJob, source: str, environ: Mapping[str, str]) -> list[Fou
         )
     except (ImportError, ValueError) as error:
         raise InputError(f"source {source!r} is of no known kind: {error}") from None
-    layout = root.rstrip("/") if "%" in root else f"{root.rstrip('/')}/{NOAA_HIMAWARI}"
-    found = []
-    for folder in _folders(job, layout):
-        with _source_errors(folder), contextlib.suppress(FileNotFoundError):
-            entries = _entries(folder, fs, signed)
-            found += [Found(e["name"].rsplit("/", 1)[-1], e["name"], fs, signed) for e in entries]
+    layout = root.rstrip("/") if is_layout(root) else f"{root.rstrip('/')}/{NOAA_HIMAWARI}"
+
+    def files_in(folder: str) -> list[Found]:
+        entries = _entries(folder, fs, signed)
+        return [Found(_base(e), e["name"], fs, signed) for e in entries if e["type"] == "file"]
+
+    def names_in(folder: str) -> set[str]:
+        return {_base(entry) for entry in _entries(folder, fs, signed)}
+
+    with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as pool:  # a day of a bucket is 144 requests
+        found = [file for files in pool.map(files_in, _folders(job, layout, names_in)) for file in files]
     if not found:
-        root = root.split("%", 1)[0].rstrip("/")
+        root = fixed_part(layout) or root
         with _source_errors(root):
             there = fs.exists(root) or (signed is not None and signed.exists(root))
         if not there:
@@ -139,34 +166,48 @@ def _options(source: str, environ: Mapping[str, str], signed: bool) -> dict[str,
 
 
 def _entries(folder: str, fs: Any, signed: Any) -> list[dict[str, Any]]:
-    """Files in a folder of a bucket, freshly listed; with credentials where an anonymous reader may not look."""
-    try:
-        entries = fs.ls(folder, detail=True, refresh=True) if hasattr(fs, "anon") else fs.ls(folder, detail=True)
-    except PermissionError:
-        if signed is None:
-            raise
-        entries = signed.ls(folder, detail=True, refresh=True)
-    return [entry for entry in entries if entry["type"] == "file"]
+    """What is in a folder of a bucket, freshly listed; with credentials where an anonymous reader may not look."""
+    with _source_errors(folder), contextlib.suppress(FileNotFoundError):
+        try:
+            return list(fs.ls(folder, detail=True, **({"refresh": True} if hasattr(fs, "anon") else {})))
+        except PermissionError:
+            if signed is None:
+                raise
+            return list(signed.ls(folder, detail=True, refresh=True))
+    return []
+
+
+def _base(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]
 
 
 def _listed_locally(job: IngestJob, source: str) -> list[Found]:
-    folders = list(_folders(job, source)) if "%" in source else [source]
-    top = Path(source.split("%", 1)[0])
-    if not (top if top.is_dir() or "%" not in source else top.parent).is_dir():
-        raise InputError(f"source folder {source!r} is not there: check the path")
-    return [Found(path.name, str(path)) for folder in folders for path in _files_below(Path(folder))]
+    def names_in(folder: str) -> set[str]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return {path.name for path in Path(folder).iterdir()}
+        return set()
+
+    top = Path(source)
+    laid_out = is_layout(source) and not top.is_dir()  # a folder may be called 100%done
+    if laid_out:
+        _interval(job)
+        top = Path(fixed_part(source) or ("/" if source.startswith("/") else "."))
+    if top.is_file():
+        raise InputError(f"source {source!r} is a file: name files with --files, or the folder that they are in")
+    if not top.is_dir():
+        raise InputError(f"source folder {str(top)!r} is not there: check the path")
+    places = _folders(job, source.rstrip("/"), names_in) if laid_out else [source]
+    return [Found(path.name, str(path)) for place in places for path in _files_below(Path(place))]
 
 
-def _folders(job: IngestJob, layout: str) -> list[str]:
-    """``layout`` filled in for every ten minutes that the interval touches, each folder once, in order."""
+def _folders(job: IngestJob, layout: str, names_in: Callable[[str], set[str]]) -> list[str]:
+    return folders(layout, *_interval(job), names_in)
+
+
+def _interval(job: IngestJob) -> tuple[datetime, datetime]:
     if job.slot_from is None or job.slot_to is None:
         raise InputError(f"source {job.source!r} is laid out by time: give --slot-from and --slot-to")
-    time: datetime = job.slot_from.replace(minute=job.slot_from.minute // 10 * 10, second=0, microsecond=0)
-    folders: dict[str, None] = {}
-    while time < job.slot_to:
-        folders[time.strftime(layout)] = None
-        time += _STEP
-    return list(folders)
+    return job.slot_from, job.slot_to
 
 
 @contextlib.contextmanager
@@ -181,5 +222,7 @@ def _source_errors(place: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, EyewallError):
             raise
+        if fault := machine_fault(error):
+            raise fault from error
         # botocore and aiohttp have dozens of classes for "no answer"; none is a fault of the caller's.
         raise EyewallError(f"{place} does not answer: {type(error).__name__}: {error}; try again later") from error

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from eyewall import quiet
 from eyewall.contracts.errors import ServingError
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
@@ -60,6 +61,8 @@ class Client:
     def __init__(self, address: str, timeout_s: float = 30.0) -> None:
         """``timeout_s``: deadline of each call, retries included, unless the call is given another."""
         import grpc
+
+        quiet.import_tensorflow()  # the stubs bring it with them
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
         self.address, self._timeout_s = address, timeout_s

@@ -1,10 +1,15 @@
 """``eyewall models list|rollback|config``: what is served, the way back, and the same for TensorFlow's own server."""
 
 import json
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from eyewall.storage import Store
 
 app = typer.Typer(
     help="The served models: list versions and labels, roll back.",
@@ -13,22 +18,32 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_StoreUrl = Annotated[str, typer.Option("--store", envvar="EYEWALL_STORE", help="artifact store")]
+_StoreUrl = Annotated[str, typer.Option("--store", help="artifact store; default: the settings' own")]
 _AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
 
-@app.command("list")
-def list_models(store: _StoreUrl = "var/store", as_json: _AsJson = False) -> None:
-    """Versions and labels of every served model."""
-    from eyewall.serving.index import read_index
+def _open(url: str) -> "Store":
+    from eyewall.contracts.settings import Settings
     from eyewall.storage import Store
 
-    index = read_index(Store(store))
+    # The environment alone will do, so that a damaged settings file is in nobody's way at night.
+    return Store(url or os.environ.get("EYEWALL_STORE") or Settings.load().store)
+
+
+@app.command("list")
+def list_models(store: _StoreUrl = "", as_json: _AsJson = False) -> None:
+    """Versions and labels of every served model."""
+    from eyewall.serving.index import require_index
+
+    opened = _open(store)
+    index = require_index(opened)
     if as_json:
         sys.stdout.write(json.dumps(index.model_dump(mode="json")["models"]) + "\n")
         return
     if not index.models:
-        sys.stdout.write("no model is served: publish one with eyewall publish\n")
+        away = opened.is_local and not Path(opened.root).is_dir()
+        remedy = "it is not there: check --store" if away else "publish one with eyewall publish"
+        sys.stdout.write(f"no model is served from store {opened.url!r}: {remedy}\n")
     for name, model in sorted(index.models.items()):
         for number, version in sorted(model.versions.items(), reverse=True):
             labels = ", ".join(sorted(label for label, n in model.labels.items() if n == number))
@@ -45,32 +60,38 @@ def rollback(
     ] = None,
     server_base: Annotated[str | None, typer.Option(help="the model repository as the server sees it")] = None,
     reason: Annotated[str, typer.Option(help="why, kept with the version that is left")] = "",
-    timeout_s: Annotated[float, typer.Option(help="how long the server may take")] = 120.0,
-    store: _StoreUrl = "var/store",
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="how long the server may take")] = 120.0,
+    store: _StoreUrl = "",
     as_json: _AsJson = False,
 ) -> None:
     """Label the previous good version stable again; it is loaded and asked before the label moves."""
     from eyewall.serving.rollback import roll_back
-    from eyewall.storage import Store
 
-    left, taken = roll_back(Store(store), name, to, server, server_base, reason, timeout_s)
+    left, taken = roll_back(_open(store), name, to, server, server_base, reason, timeout_s)
     if as_json:
         sys.stdout.write(json.dumps({"name": name, "from": left, "version": taken}) + "\n")
     else:
         sys.stdout.write(f"{name}: stable is version {taken} again, instead of {left}\n")
+        if server is None:
+            sys.stderr.write(
+                "no --server was given: a running eyewall serve follows within seconds, TensorFlow's own server does"
+                " not\n"
+            )
 
 
 @app.command("config")
 def config(
     base: Annotated[str, typer.Option(help="the folder serving/ of the store as that server sees it")],
-    store: _StoreUrl = "var/store",
+    store: _StoreUrl = "",
 ) -> None:
     """Print what is served as a model config file for TensorFlow's own server, to start it with.
 
     tensorflow_model_server --model_config_file=FILE --allow_version_labels_for_unavailable_models
     """
-    from eyewall.serving.index import read_index
+    from eyewall.contracts.errors import InputError
+    from eyewall.serving.index import require_index
     from eyewall.serving.promote import config_text
-    from eyewall.storage import Store
 
-    sys.stdout.write(config_text(read_index(Store(store)), base))
+    if not base.strip() or any(ord(c) < 32 for c in base):
+        raise InputError(f"--base {base!r} is no folder: give serving/ of the store as that server sees it")
+    sys.stdout.write(config_text(require_index(_open(store)), base))

@@ -17,15 +17,15 @@ import pandas as pd
 from eyewall import __version__
 from eyewall.besttrack import table as t
 from eyewall.besttrack.read import read_tracks
-from eyewall.contracts.errors import ContractError, NothingNew, ServingError
-from eyewall.contracts.features import IMAGE_FEATURES, ImageSpec, input_shapes
+from eyewall.contracts.errors import NothingNew, ServingError
+from eyewall.contracts.features import IMAGE_FEATURES, input_shapes
 from eyewall.contracts.jobs import ForecastJob
-from eyewall.contracts.layout import forecast_dir, safe_key, version_dir
+from eyewall.contracts.layout import forecast_dir, safe_key
 from eyewall.contracts.manifest import MANIFEST_NAME, Manifest, Receipt, Reference
 from eyewall.serving.active_storms import ActiveStorm, active_storms, fixes_sha256, naive_utc
 from eyewall.serving.forecast_files import TrackForecast, as_geojson, as_json, forecasts_of
 from eyewall.serving.index import read_index
-from eyewall.serving.repository import CARD_PATH
+from eyewall.serving.wanted_images import WantedImages, wanted_images
 from eyewall.storage import Store
 from eyewall.storage.store import storage_errors
 
@@ -50,10 +50,11 @@ def run(job: ForecastJob) -> Receipt:
         raise NothingNew(f"no storm to forecast at {base:%Y-%m-%d %H:%M} UTC{skipped}")
     version = _labelled(store, job)
     path = forecast_dir(job.stream or "track", base.to_pydatetime())
-    wanted = _rests_on(job, storms, keys, version)
+    images = wanted_images(store, job, version)
+    wanted = _rests_on(job, storms, keys, version, images)
     present = store.read_manifest(path)
     if present is None or not _covers(present, wanted):
-        forecasts, cache = _ask(store, job, storms, keys, version)
+        forecasts, cache = _ask(store, job, storms, keys, version, images)
         present = _write(store, path, forecasts, keys, cache, wanted, job.truth)
     return _receipt(store, job, path, present, storms, passed_over)
 
@@ -83,7 +84,9 @@ def _labelled(store: Store, job: ForecastJob) -> int:
     return labels[job.label]
 
 
-def _rests_on(job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], version: int) -> Manifest:
+def _rests_on(
+    job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], version: int, images: WantedImages
+) -> Manifest:
     """What each storm's forecast rests on; frames by name, since a frame of one name is one frame."""
     from eyewall.records.images import candidates
 
@@ -92,8 +95,8 @@ def _rests_on(job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], vers
             "format": _FORMAT,
             "model": [job.name, version],
             "base_time": storm.base_time.isoformat(),
-            "frames": [k.path for k in candidates(keys, storm.base_time.to_datetime64(), job.max_frame_age_h)],
-            "min_frame_gap_h": job.min_frame_gap_h,
+            "frames": [k.path for k in candidates(keys, storm.base_time.to_datetime64(), images.max_frame_age_h)],
+            "min_frame_gap_h": images.min_frame_gap_h,
             "truth": job.truth,
         }
         for storm in storms
@@ -112,27 +115,14 @@ def _covers(present: Manifest, wanted: Manifest) -> bool:
     )
 
 
-def _image_spec(store: Store, name: str, version: int) -> ImageSpec:
-    """Images that a version takes, from the card it was published with."""
-    card = store.read_json(f"{version_dir(name, version)}/{CARD_PATH}")
-    try:
-        return ImageSpec.model_validate(card["images"])
-    except (KeyError, TypeError, ValueError):
-        raise ContractError(
-            f"the card of version {version} of model {name!r} does not say which images it takes: publish a model"
-            " that eyewall trained"
-        ) from None
-
-
 def _ask(
-    store: Store, job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], version: int
+    store: Store, job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], version: int, images: WantedImages
 ) -> tuple[list[TrackForecast], Any]:
     from eyewall.records.frames import FrameCache
     from eyewall.serving.client import Client
 
     cache = FrameCache(store)
-    spec = _image_spec(store, job.name, version)
-    inputs, frames = _inputs(store, job, storms, keys, spec, cache)
+    inputs, frames = _inputs(store, job, storms, keys, images, cache)
     with Client(job.server, job.timeout_s) as client:
         answer = client.predict(inputs, job.name, label=job.label)
     if answer.version != version:
@@ -144,11 +134,12 @@ def _ask(
 
 
 def _inputs(
-    store: Store, job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], spec: ImageSpec, cache: Any
+    store: Store, job: ForecastJob, storms: list[ActiveStorm], keys: list[Any], wanted: WantedImages, cache: Any
 ) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
     """Features [b, …] of all storms in one request, and the frames that each one's images come from."""
     from eyewall.records.images import storm_images
 
+    spec = wanted.spec
     rows, frames = [], []
     for storm in storms:
         row = {name: values[0] for name, values in storm.features.items()}
@@ -156,7 +147,7 @@ def _inputs(
         if spec.frames:
             row |= storm_images(
                 store, job.stream or "", keys, storm.past, storm.base_time.to_datetime64(), spec,
-                max_frame_age_h=job.max_frame_age_h, min_frame_gap_h=job.min_frame_gap_h, cache=cache,
+                max_frame_age_h=wanted.max_frame_age_h, min_frame_gap_h=wanted.min_frame_gap_h, cache=cache,
             )  # fmt: skip
         rows.append(row)
         frames.append(tuple(sorted(p for p, n in cache.used.items() if n > before.get(p, 0))))

@@ -8,11 +8,12 @@ number stands for one model for ever, even after its folder is gone.
      "schema_version": 1}
 """
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eyewall.contracts.errors import ContractError, InputError
+from eyewall.contracts.errors import ContractError, InputError, StorageError
 from eyewall.contracts.fields import Name
 from eyewall.storage import Store
 
@@ -92,18 +93,45 @@ class Index(BaseModel):
 def parse_index(data: bytes) -> Index:
     """Content of models.json → Index. Raises ContractError."""
     try:
-        return Index.model_validate_json(data)
+        index = Index.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ContractError(f"{INDEX_PATH} is not valid: {where}: {first['msg']}; restore it from a copy") from None
+    if "models" not in index.model_fields_set:  # "{}" is what an editor leaves behind, not a repository without models
+        raise ContractError(f"{INDEX_PATH} is not valid: it names no models; restore it from a copy")
+    return index
+
+
+def find_index(store: Store) -> Index | None:
+    """The index of ``store``; None when there is no such file. Raises ContractError, StorageError."""
+    try:
+        data = store.read_bytes(INDEX_PATH)
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    return parse_index(data)
 
 
 def read_index(store: Store) -> Index:
     """The index of ``store``; an empty one before the first publish. Raises ContractError, StorageError."""
-    if not store.exists(INDEX_PATH):
-        return Index()
-    return parse_index(store.read_bytes(INDEX_PATH))
+    return find_index(store) or Index()
+
+
+def orphaned_versions(store: Store) -> list[str]:
+    """Version folders of a local store whose models.json is missing: it was lost, this is no new repository."""
+    if not store.is_local or store.exists(INDEX_PATH):
+        return []
+    root = Path(store.root)
+    return sorted(p.relative_to(root).as_posix() for p in root.glob("serving/*/[0-9]*") if p.is_dir())
+
+
+def require_index(store: Store) -> Index:
+    """The index, for those who must not take a lost one for none. Raises InputError, ContractError, StorageError."""
+    if there := orphaned_versions(store):
+        raise InputError(f"{INDEX_PATH} is missing although {', '.join(there)} are there: restore it from a copy")
+    return read_index(store)
 
 
 def write_index(store: Store, index: Index) -> None:

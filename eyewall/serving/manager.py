@@ -135,10 +135,18 @@ class ModelManager:
             }
         return there == wanted
 
-    def reload(self, plans: Sequence[ModelPlan], wait_s: float = 60.0, *, early_labels: bool = False) -> None:
+    def reload(
+        self,
+        plans: Sequence[ModelPlan],
+        wait_s: float = 60.0,
+        *,
+        early_labels: bool = False,
+        retry_failed: bool = True,
+    ) -> None:
         """Serve exactly ``plans``. Versions load in the background; only a *model* that is new is waited for.
 
-        ``early_labels`` lets a label stand before its version is available, which is for starting up.
+        ``early_labels`` lets a label stand before its version is available, which is for starting up;
+        ``retry_failed`` loads versions once more that did not load before.
         Raises StatusError: FAILED_PRECONDITION for a label on a version that is not available (nothing changes then),
         UNKNOWN when a new model does not become available (its states stay to be asked for).
         """
@@ -148,7 +156,7 @@ class ModelManager:
                     self._check_labels(plan, early_labels)
                 new = [plan.name for plan in plans if plan.name not in self._plans]
                 self._plans = {plan.name: plan for plan in plans}
-                self._settle(retry_failed=True)
+                self._settle(retry_failed=retry_failed)
             self._await_models(new, time.monotonic() + wait_s)
 
     def _check_labels(self, plan: ModelPlan, early_labels: bool) -> None:

@@ -18,6 +18,7 @@ from eyewall.serving.lock import repository_lock
 from eyewall.storage import Artifact, Store, resolve
 
 DECISION_FILE = "decision.json"
+_CALL_S = 30.0  #: longest that one call of a server may take, but for loading
 
 
 def run(job: PublishJob) -> Receipt:
@@ -76,7 +77,7 @@ def _answers(server: str, store: Store, name: str, number: int) -> bool:
     from eyewall.serving.client import Client
     from eyewall.serving.promote import check_answer
 
-    with Client(server) as client:
+    with Client(server, _CALL_S) as client:
         status = client.status(name).get(number)
         if status is None or not status.available:
             return False
@@ -88,7 +89,7 @@ def _answers(server: str, store: Store, name: str, number: int) -> bool:
 
 def _publish(store: Store, job: PublishJob, model: Artifact) -> int:
     if job.server is not None:
-        _check_reachable(job.server, min(job.timeout_s, 30.0))  # a server that is away says nothing against the model
+        check_reachable(job.server, job.timeout_s)  # a server that is away says nothing against the model
     number = repository.register(store, job.name, model, job.approved_by)
     before = read_index(store)
     after = before.with_model(job.name, repository.relabelled(before.model(job.name), number))
@@ -98,10 +99,11 @@ def _publish(store: Store, job: PublishJob, model: Artifact) -> int:
     return number
 
 
-def _check_reachable(server: str, timeout_s: float) -> None:
+def check_reachable(server: str, timeout_s: float) -> None:
+    """Raises ServingError when no model server answers there within ``timeout_s``, or within half a minute."""
     from eyewall.serving.client import Client
 
-    with Client(server, timeout_s) as client:
+    with Client(server, min(timeout_s, _CALL_S)) as client:
         client.status("any")
 
 
@@ -115,7 +117,7 @@ def make_stable(
     from eyewall.serving.client import Client
     from eyewall.serving.promote import Change, promote
 
-    with Client(server) as client:
+    with Client(server, min(timeout_s, _CALL_S)) as client:
         try:
             promote(client, store, Change(name, number, before, after), base or store.uri("serving"), timeout_s)
         except ServingError as error:

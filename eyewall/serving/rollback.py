@@ -6,8 +6,9 @@ A version that was rolled back is not published again by itself, however often i
 
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.layout import version_dir
-from eyewall.serving.index import PREVIOUS, STABLE, ServedModel, read_index, write_index
+from eyewall.serving.index import PREVIOUS, STABLE, ServedModel, read_index, require_index, write_index
 from eyewall.serving.lock import repository_lock
+from eyewall.serving.publish_step import check_reachable, make_stable
 from eyewall.serving.repository import relabelled
 from eyewall.storage import Store
 
@@ -26,6 +27,9 @@ def roll_back(
     With ``server`` it is loaded and asked there first, and nothing changes when it does not answer. Without one only
     models.json changes, which an embedded server follows by itself. Raises InputError, ServingError.
     """
+    rollback_target(require_index(store).known(name), name, to)  # before a lock is made in a store that is not one
+    if server is not None:
+        check_reachable(server, timeout_s)
     with repository_lock(store, f"eyewall models rollback {name}", timeout_s):
         before = read_index(store)
         model = before.known(name)
@@ -36,8 +40,6 @@ def roll_back(
         assert left is not None  # rollback_target has seen to it
         after = before.with_model(name, _went_back(model, left, number, reason))
         if server is not None:
-            from eyewall.serving.publish_step import make_stable
-
             make_stable(store, server, server_base, timeout_s, name, number, before, after)
         write_index(store, after)
     return left, number

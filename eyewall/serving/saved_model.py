@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eyewall import quiet
 from eyewall.serving.status import FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, StatusError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -128,6 +129,7 @@ class SavedModel:
 
     def __init__(self, folder: Path) -> None:
         """Load from ``folder``. Raises StatusError with the reason when it cannot be loaded, whatever that is."""
+        quiet.import_tensorflow()
         import tensorflow as tf
         from tensorflow.core.protobuf import saved_model_pb2
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from eyewall import quiet
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.jobs import ServeJob
 from eyewall.contracts.manifest import Receipt
@@ -57,6 +58,8 @@ class RunningServer:
 
 def run(job: ServeJob) -> Receipt:
     """Serve until SIGTERM or SIGINT. Raises InputError when a port is in use or the address is not this machine's."""
+    if job.ready_file is not None:
+        Path(job.ready_file).unlink(missing_ok=True)  # of a server that was killed: it would speak for this one
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
     _log.setLevel(logging.INFO)  # ours only: TensorFlow has much to say at this level
     stop = threading.Event()
@@ -66,6 +69,7 @@ def run(job: ServeJob) -> Receipt:
         _log.info(
             "model server: gRPC %s:%d, REST http://%s:%d", server.host, server.grpc_port, server.host, server.rest_port
         )
+        _log.info("%s", _what_is_served(server, job.store))
         if job.ready_file is not None:
             _write_ready(Path(job.ready_file), server)
         stop.wait()
@@ -79,10 +83,16 @@ def run(job: ServeJob) -> Receipt:
 def start(job: ServeJob) -> RunningServer:
     """Start the server and return once it answers with what models.json says. Raises InputError, StorageError."""
     store = Store(job.store)
+    if not store.is_local:
+        raise InputError(
+            f"store {job.store!r} is no local folder, which eyewall serve needs: run TensorFlow Serving over it, see"
+            " eyewall models config"
+        )
     root = store.local("serving")
     # Before TensorFlow is imported, which takes seconds: a port in use is told at once.
     for port in (job.grpc_port, job.rest_port):
         _check_free(job.host, port)
+    quiet.import_tensorflow()  # before there are threads whose words would be lost
     from eyewall.serving.follow import Follower
     from eyewall.serving.grpc_api import make_server
     from eyewall.serving.manager import ModelManager
@@ -107,6 +117,16 @@ def start(job: ServeJob) -> RunningServer:
     if job.poll_s > 0:
         follower.watch(job.poll_s)
     return RunningServer(job.host, grpc_port, rest.server_address[1], manager, (grpc_server, pool, rest, follower))
+
+
+def _what_is_served(server: RunningServer, store: str) -> str:
+    """For the log: which version each label gives, or where a model was looked for."""
+    labels = server.manager.labels()
+    if not labels:
+        there = "no model is published there yet" if Path(store).is_dir() else "there is no such folder yet"
+        return f"nothing to serve in store {store!r}: {there}; it is followed from now on"
+    parts = [f"{name} {label} = {n}" for name, of in sorted(labels.items()) for label, n in sorted(of.items())]
+    return f"serving {', '.join(parts) or ', '.join(sorted(labels))} of store {store!r}"
 
 
 def _check_free(host: str, port: int) -> None:

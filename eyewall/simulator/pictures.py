@@ -2,18 +2,16 @@
 
 import dataclasses
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.jobs import SimulateJob
+from eyewall.progress import progress
 from eyewall.simulator import damage, hsd, image
 from eyewall.simulator.disk import Sector, lat_lon, target_sector
 from eyewall.simulator.season import Imaging, view_at
@@ -88,36 +86,10 @@ def plan(job: SimulateJob, imaged: Sequence[Imaging]) -> list[Picture]:
     return pictures
 
 
-class _Advance(Protocol):
-    def __call__(self) -> None: ...
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[_Advance]:
-    """A bar on stderr, or a plain line every quarter where stderr is no terminal."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("satellite files", total=total)
-            yield lambda: bar.advance(task)
-        return
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if total >= _SMALL and done * 4 // total > (done - 1) * 4 // total:
-            sys.stderr.write(f"simulate: {done} of {total} satellite files\n")
-
-    yield advance
-
-
 def write_all(pictures: Sequence[Picture], folder: Path) -> list[str]:
     """Write every picture, in two processes when there are many; returns their paths in the order of ``pictures``."""
     folder.mkdir()
-    with _progress(len(pictures)) as advance:
+    with progress("simulate", total=len(pictures), unit="satellite files") as advance:
         if len(pictures) < _SMALL or (os.cpu_count() or 1) < _PROCESSES:
             names = []
             for picture in pictures:

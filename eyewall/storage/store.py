@@ -20,7 +20,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from eyewall.contracts.errors import ContractError, StorageError
+from eyewall.contracts.errors import ContractError, EyewallError, StorageError
 from eyewall.contracts.manifest import MANIFEST_NAME, FileEntry, Manifest
 
 _REMEDIES = {
@@ -33,13 +33,13 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def storage_errors(what: str) -> Iterator[None]:
-    """Turn the OSErrors of a full, read-only or absent store into one StorageError sentence about ``what``."""
+def storage_errors(what: str, verb: str = "write") -> Iterator[None]:
+    """Turn the OSErrors of a full, read-only or absent store into one StorageError: cannot ``verb`` ``what``."""
     try:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check that the store is there and reachable")
-        raise StorageError(f"cannot write {what}: {error.strerror or error}; {remedy}") from error
+        raise StorageError(f"cannot {verb} {what}: {error.strerror or error}; {remedy}") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -93,14 +93,30 @@ class Store:
             raise StorageError(f"store {self.url!r} is not a local folder: use fetch() to get a copy")
         return Path(self.full(path))
 
+    @contextlib.contextmanager
+    def _reaching(self, path: str) -> Iterator[None]:
+        """Errors of an object store's own client, such as missing credentials, are no OSErrors: as StorageError."""
+        try:
+            yield
+        except (OSError, EyewallError):
+            raise
+        except Exception as error:
+            if self.is_local:
+                raise
+            raise StorageError(
+                f"cannot reach {path!r} in store {self.url!r}: {error}; check its URL, credentials and network"
+            ) from error
+
     def exists(self, path: str) -> bool:
-        """Whether a file or folder is there."""
-        return bool(self.fs.exists(self.full(path)))
+        """Whether a file or folder is there. Raises StorageError when an object store cannot be reached."""
+        with self._reaching(path):
+            return bool(self.fs.exists(self.full(path)))
 
     def read_bytes(self, path: str) -> bytes:
         """Content of a file. Raises StorageError when it is not there."""
         try:
-            return bytes(self.fs.cat_file(self.full(path)))
+            with self._reaching(path):
+                return bytes(self.fs.cat_file(self.full(path)))
         except OSError as error:
             raise StorageError(f"cannot read {path!r} in store {self.url!r}: {error.strerror or error}") from error
 
@@ -109,7 +125,8 @@ class Store:
         target = self.full(path)
         with storage_errors(f"{path!r} in store {self.url!r}"):
             if not self.is_local:
-                self.fs.pipe_file(target, data)
+                with self._reaching(path):
+                    self.fs.pipe_file(target, data)
                 return
             Path(target).parent.mkdir(parents=True, exist_ok=True)
             beside = Path(target).with_name(f".{Path(target).name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -138,7 +155,8 @@ class Store:
         """Sorted store paths of all files below ``path`` that end with ``suffix``; half-written ones are not shown."""
         top = self.full(path)
         try:
-            found = self.fs.find(top)
+            with self._reaching(path):
+                found = self.fs.find(top)
         except FileNotFoundError:
             return []
         inside = (str(name)[len(self.root) :].lstrip("/") for name in found)
@@ -146,7 +164,7 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a file or folder; nothing happens when it is not there."""
-        with storage_errors(f"the removal of {path!r} in store {self.url!r}"), contextlib.suppress(FileNotFoundError):
+        with storage_errors(f"{path!r} in store {self.url!r}", "remove"), contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.full(path), recursive=True)
 
     @contextlib.contextmanager
@@ -203,7 +221,9 @@ class Store:
     def read_manifest(self, path: str) -> Manifest | None:
         """The manifest of the artifact ``path``; None when it is not there (or half-written, which is the same)."""
         full = self.full(f"{path}/{MANIFEST_NAME}")
-        if not self.fs.exists(full):
+        with self._reaching(path):
+            there = self.fs.exists(full)
+        if not there:
             return None
         try:
             return Manifest.model_validate_json(self.read_bytes(f"{path}/{MANIFEST_NAME}"))

@@ -1,4 +1,4 @@
-"""Local replicas: the same ``eyewall train`` command once per replica with TF_CONFIG set, supervised to the end.
+"""Local replicas: the same ``eyewall train`` command once per replica in its own environment, supervised to the end.
 
 A replica that dies, or falls silent for ``heartbeat_timeout_s`` (frozen, or waiting for a peer that is), is lost: the
 others cannot go on without it, so all are ended and the cluster starts again from the last checkpoint, a few times.
@@ -25,23 +25,22 @@ from eyewall.contracts.cluster import Cluster, Replica
 from eyewall.contracts.errors import (
     EXIT_INPUT,
     EXIT_IO,
-    EXIT_SOFTWARE,
     EyewallError,
     InputError,
     StorageError,
     TrainingError,
 )
 from eyewall.contracts.jobs import TrainJob
-from eyewall.training.heartbeat import FILE_VARIABLE, FINISHED, LAUNCHER_VARIABLE, Pulse
+from eyewall.training.heartbeat import FILE_VARIABLE, FINISHED, LAUNCHER_VARIABLE, START_UP_S
+from eyewall.training.pulse import Pulse
 from eyewall.training.strategies import workers_beside_chief
 from eyewall.training.tensorflow_setup import THREADS_VARIABLE, usable_cores
 
 MAX_RESTARTS = 3
 _POLL_S = 0.2
-_START_UP_S = 300.0  # to the end of the first step: imports, reading, connecting, tracing
 _GRACE_S = 2.0  # between the first replica's end and the verdict: the cause may come to light in another one
 #: Exit codes after which a new start would end the same way.
-_FINAL: dict[int, type[EyewallError]] = {EXIT_INPUT: InputError, EXIT_IO: StorageError, EXIT_SOFTWARE: TrainingError}
+_FINAL: dict[int, type[EyewallError]] = {EXIT_INPUT: InputError, EXIT_IO: StorageError}
 
 
 class _ReplicaLost(Exception):
@@ -135,7 +134,7 @@ def _start(job: TrainJob, cluster: Cluster, replica: Replica, folder: Path) -> _
     # The chief of an asynchronous training hardly computes, nor do parameter servers.
     computing = job.workers
     environ = os.environ | {
-        "TF_CONFIG": cluster.tf_config(replica),
+        **cluster.environment(replica, job.strategy),
         FILE_VARIABLE: str(heartbeat),
         LAUNCHER_VARIABLE: str(os.getpid()),
         THREADS_VARIABLE: str(max(usable_cores() // computing, 1)),
@@ -185,7 +184,7 @@ def _check_pulses(running: list[_Process], timeout_s: float) -> None:
     # All of them, because one that validates or saves keeps the others waiting.
     stalled = [s for p in running if (s := p.pulse.stalled_s(now)) is not None]
     started_s = now - max(p.pulse.started_at for p in running)
-    if (min(stalled) > timeout_s) if stalled else (started_s > max(timeout_s, _START_UP_S)):
+    if (min(stalled) > timeout_s) if stalled else (started_s > max(timeout_s, START_UP_S)):
         names = ", ".join(str(p.replica) for p in running)
         raise _ReplicaLost(f"none of {names} has got any further for {min(stalled, default=started_s):.0f} s")
 

@@ -18,11 +18,12 @@ from eyewall.records.dataset import load
 from eyewall.training.heartbeat import Heartbeat
 from eyewall.training.loss import loss_sum
 from eyewall.training.plan import Plan
-from eyewall.training.session import Session
+from eyewall.training.session import PlainWeights, Session
 from eyewall.training.state import Run, TrainingState
 from eyewall.training.strategies import Share
 
-_WEIGHT_DECAY = 0.02
+#: Of AdamW, in any of the loops.
+ADAMW = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.02}
 _WARM_UP_STEPS = 50
 
 
@@ -38,7 +39,7 @@ def make_model(plan: Plan, shrinkage: tuple[float, ...] = (1.0,) * len(LEADS_H))
     )
 
 
-class _WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """Linear warm-up, then half a cosine down to zero at the last step."""
 
     def __init__(self, peak: float, steps: int) -> None:
@@ -52,33 +53,37 @@ class _WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: 
         return self.peak * tf.minimum((done + 1) / warm, 1.0) * cosine
 
 
-def make_optimizer(plan: Plan, model: Forecaster) -> Any:
+def make_optimizer(plan: Plan, weights: list[Any]) -> Any:
     """AdamW (Loshchilov and Hutter 2019) with its slots created; scales and offsets are not decayed."""
     optimizer = tf_keras.optimizers.AdamW(
-        _WarmCosine(plan.job.learning_rate, plan.job.steps), weight_decay=_WEIGHT_DECAY
+        WarmCosine(plan.job.learning_rate, plan.job.steps), jit_compile=False, **ADAMW
     )
-    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
-    optimizer.build(model.trainable_variables)
+    optimizer.exclude_from_weight_decay(var_list=[v for v in weights if len(v.shape) < 2])
+    optimizer.build(weights)
     return optimizer
+
+
+def batch_loss(plan: Plan, predicted_km: Any, target_km: Any, valid: Any) -> Any:
+    """These rows' part of the global batch's loss; arrays as in `eyewall.training.loss`."""
+    scale, weight = np.array(plan.scale_km, np.float32), np.array(plan.lead_weight, np.float32)
+    return loss_sum(predicted_km, target_km, valid, scale, weight) / (plan.job.batch * len(LEADS_H))
 
 
 def gradients(plan: Plan, model: Forecaster, features: Any, targets: Any) -> tuple[Any, Any]:
     """This share's part of the global batch's loss, and its gradients."""
-    scale, weight = np.array(plan.scale_km, np.float32), np.array(plan.lead_weight, np.float32)
     with tf.GradientTape() as tape:
         predicted = model(features)[OUT_DISPLACEMENT_KM]
-        total = loss_sum(predicted, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID], scale, weight)
-        loss = total / (plan.job.batch * len(LEADS_H))
+        loss = batch_loss(plan, predicted, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID])
     return loss, tape.gradient(loss, model.trainable_variables)
 
 
 def train(plan: Plan, strategy: Any, share: Share, run: Run, beat: Heartbeat) -> TrainingState:
-    """All steps that are still to be done; the state after the last one. Raises TrainingError when it diverges."""
+    """All steps that are still to be done; the state after the last one. Raises DivergedError when it diverges."""
     job = plan.job
     with strategy.scope():
         model = make_model(plan)
-        optimizer = make_optimizer(plan, model)
-        session = Session(plan, model, optimizer, run, beat, leads=share.index == 0)
+        optimizer = make_optimizer(plan, model.trainable_variables)
+        session = Session(plan, model, PlainWeights(model, optimizer), run, beat, leads=share.index == 0)
         session.resume()
 
     def replica_step(features: Any, targets: Any) -> Any:

@@ -17,7 +17,7 @@ from eyewall.contracts.cluster import Replica
 from eyewall.training.heartbeat import Heartbeat
 from eyewall.training.loop import gradients, make_model, make_optimizer, training_batches
 from eyewall.training.plan import Plan
-from eyewall.training.session import Session
+from eyewall.training.session import PlainWeights, Session
 from eyewall.training.state import Run, TrainingState
 from eyewall.training.strategies import Share
 from eyewall.training.tensorflow_setup import THREADS_VARIABLE
@@ -39,7 +39,7 @@ def serve(replica: Replica) -> None:
 
 
 def train(plan: Plan, run: Run, beat: Heartbeat) -> TrainingState:
-    """The chief's side: all steps that are still to be done. Raises TrainingError when it diverges."""
+    """The chief's side: all steps that are still to be done. Raises DivergedError when it diverges."""
     job = plan.job
     strategy = tf.distribute.experimental.ParameterServerStrategy(
         tf.distribute.cluster_resolver.TFConfigClusterResolver()
@@ -47,8 +47,8 @@ def train(plan: Plan, run: Run, beat: Heartbeat) -> TrainingState:
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
     with strategy.scope():
         model = make_model(plan)
-        optimizer = make_optimizer(plan, model)
-        session = Session(plan, model, optimizer, run, beat, leads=True)
+        optimizer = make_optimizer(plan, model.trainable_variables)
+        session = Session(plan, model, PlainWeights(model, optimizer), run, beat, leads=True)
         session.resume()
 
     def worker_step(features: Any, targets: Any) -> Any:

@@ -1,8 +1,6 @@
 """The end of a training: the best weights, shrunk as validation advises, as a committed model artifact."""
 
-import hashlib
 import io
-import json
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from eyewall.models.card import CARD_NAME, HISTORY_NAME, SAVED_MODEL_DIR, LeadSk
 from eyewall.storage import Artifact, Store
 
 #: Raise it when the same records and job would give another model: old artifacts are then not taken for new ones.
-MODEL_FORMAT = 1
+MODEL_FORMAT = 2
 #: The fields of a job that decide the result; the run's name and how long to wait for a peer do not.
 _DECISIVE = ("model", "strategy", "workers", "ps", "steps", "batch", "learning_rate", "seed", "checkpoint_every")
 
@@ -26,11 +24,6 @@ def model_config(job: TrainJob, records: Artifact) -> dict[str, Any]:
     values = job.model_dump(mode="json")
     config: dict[str, Any] = {"format": MODEL_FORMAT, "records": records.manifest.sha256()}
     return config | {key: values[key] for key in _DECISIVE}
-
-
-def digest_of(config: dict[str, Any]) -> str:
-    """sha256 of the configuration's canonical JSON."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def find_model(store: Store, digest: str) -> Artifact | None:
@@ -92,9 +85,13 @@ def _card(plan: Any, state: Any, records: Artifact, parameters: int) -> ModelCar
         str(lead): LeadSkill(n=int(n), model=_km(model), cliper=_km(cliper))
         for lead, n, model, cliper in zip(LEADS_H, skill.n, skill.model_km, skill.cliper_km, strict=True)
     }
+    # Which frames were taken is no fact of the shards: it is in what the records were made with.
+    made_with = records.manifest.config if plan.images.frames else {}
     return ModelCard(
         kind=job.model,
         images=plan.images,
+        max_frame_age_h=made_with.get("max_frame_age_h"),
+        min_frame_gap_h=made_with.get("min_frame_gap_h"),
         parameters=parameters,
         records_sha256=records.manifest.sha256(),
         seasons={str(k): v for k, v in seasons.items()},

@@ -5,13 +5,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from eyewall.contracts.errors import ContractError, TrainingError
+from eyewall.contracts.errors import ContractError, DivergedError
 from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, input_shapes
 from eyewall.models.forecaster import Forecaster
 from eyewall.training.heartbeat import Heartbeat
@@ -20,6 +20,35 @@ from eyewall.training.state import Run, TrainingState
 from eyewall.training.validation import Validation
 
 _LINE_EVERY_S = 3.0
+Array = npt.NDArray[Any]
+
+
+class Weights(Protocol):
+    """Where the trained weights and the optimizer's slots live; arrays are whole, in the order of the variables."""
+
+    def read(self) -> tuple[list[Array], list[Array]]:
+        """(weights, optimizer). Every replica calls it at the same step: it may be a collective."""
+
+    def write(self, weights: list[Array], optimizer: list[Array]) -> None:
+        """The inverse. Raises ValueError when the arrays are of another model."""
+
+
+@dataclass
+class PlainWeights:
+    """In variables of this process, mirrored or not."""
+
+    model: Forecaster
+    optimizer: Any
+
+    def read(self) -> tuple[list[Array], list[Array]]:
+        """(weights, optimizer)."""
+        return self.model.get_weights(), [variable.numpy() for variable in self.optimizer.variables]
+
+    def write(self, weights: list[Array], optimizer: list[Array]) -> None:
+        """The inverse. Raises ValueError when the arrays are of another model."""
+        self.model.set_weights(weights)
+        for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
+            variable.assign(value)
 
 
 @dataclass
@@ -27,8 +56,8 @@ class Session:
     """One replica's view of a run; ``after_step`` and ``checkpoint`` are called by the loop."""
 
     plan: Plan
-    model: Forecaster
-    optimizer: Any
+    model: Forecaster  #: for validation
+    weights: Weights
     run: Run
     beat: Heartbeat
     leads: bool  #: whether this replica validates, writes checkpoints and speaks: the chief, or the only one
@@ -53,9 +82,7 @@ class Session:
                 self.state.best_skill = self._validation.cliper()
             return
         try:
-            self.model.set_weights(found.weights)
-            for variable, value in zip(self.optimizer.variables, found.optimizer, strict=True):
-                variable.assign(value)
+            self.weights.write(found.weights, found.optimizer)
         except ValueError:
             raise ContractError(
                 f"the checkpoints of run {self.run.name!r} are of another version of model {self.plan.job.model!r}:"
@@ -65,12 +92,12 @@ class Session:
         self._say(f"resuming after step {found.step} of {self.plan.job.steps}")
 
     def after_step(self, loss: float) -> None:
-        """Count a step. Raises TrainingError when its loss is not a number."""
+        """Count a step. Raises DivergedError when its loss is not a number."""
         step = self.state.step + 1
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {step}: lower --learning-rate {self.plan.job.learning_rate:g};"
-                f" the checkpoints of run {self.run.name!r} are of before it"
+            raise DivergedError(
+                f"the loss is {loss} at step {step}: lower --learning-rate {self.plan.job.learning_rate:g} and give"
+                f" another --run, as the same job would diverge again"
             )
         self.state.step = step
         self.state.losses.append(loss)
@@ -87,11 +114,11 @@ class Session:
 
     def checkpoint(self) -> None:
         """Validate, remember the best weights, and write everything down."""
+        weights, optimizer = self.weights.read()
         if self._validation is None:
             return
         state = self.state
-        state.weights = self.model.get_weights()
-        state.optimizer = [variable.numpy() for variable in self.optimizer.variables]
+        state.weights, state.optimizer = weights, optimizer
         skill = self._validation.judge(predict_validation(self.plan, self._displace, self.beat))
         state.validations.append([float(state.step), skill.score, *map(float, skill.model_km)])
         if skill.score < state.best_skill.score:

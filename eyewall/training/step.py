@@ -3,7 +3,7 @@
     1. the shape of the job, the records and the run's name are checked; a model that is there already is the answer
     2. a strategy of several processes without a TF_CONFIG: `eyewall.training.launcher` starts this very command once
        per replica, with TF_CONFIG set, and supervises them
-    3. otherwise this process is the training, or one replica of it: `make_plan`, then one of the two loops
+    3. otherwise this process is the training, or one replica of it: `make_plan`, then one of the three loops
     4. the chief exports and commits the model (`eyewall.training.result`)
 
 Killed at any point, the same command goes on from the last checkpoint of its run.
@@ -14,6 +14,7 @@ import time
 from eyewall.contracts.cluster import Replica
 from eyewall.contracts.errors import TrainingError
 from eyewall.contracts.jobs import TrainJob
+from eyewall.contracts.layout import digest_of
 from eyewall.contracts.manifest import Receipt
 from eyewall.storage import Artifact, Store, resolve
 from eyewall.training import result, strategies
@@ -29,14 +30,14 @@ def run(job: TrainJob) -> Receipt:
     replica = strategies.replica_of(job)
     store = Store(job.store)
     records = resolve(store, job.records_ref, "records")
-    digest = result.digest_of(result.model_config(job, records))
+    digest = digest_of(result.model_config(job, records))
     model = result.find_model(store, digest)
     if model is not None:
         return result.receipt_of(model)
     run_folder = Run(store, job.run)
     if replica is None or replica.role == "chief":
         run_folder.claim(digest, result.model_config(job, records))
-    if job.strategy in strategies.CLUSTERED and replica is None:
+    if strategies.is_clustered(job) and replica is None:
         from eyewall.training.launcher import launch
 
         launch(job)
@@ -62,10 +63,18 @@ def _train(
 
         assert replica is not None
         if replica.role != "chief":
+            beat.serve()
             parameter_server.serve(replica)
         plan = make_plan(job, records.folder())
-        state = parameter_server.train(plan, run_folder, beat)
-        beat.finish()
+        state, leads = parameter_server.train(plan, run_folder, beat), True
+    elif job.strategy == "model_parallel":
+        from eyewall.training import model_parallel
+        from eyewall.training.mesh import join_mesh
+        from eyewall.training.plan import make_plan
+
+        devices = join_mesh(job, replica)  # before any operation
+        plan = make_plan(job, records.folder())
+        state, leads = model_parallel.train(plan, devices, run_folder, beat), replica is None or replica.role == "chief"
     else:
         # The strategy comes first: tf.distribute insists that no operation has run before it.
         strategy, share = strategies.synchronous(job, replica)
@@ -73,10 +82,10 @@ def _train(
         from eyewall.training.plan import make_plan
 
         plan = make_plan(job, records.folder())
-        state = loop.train(plan, strategy, share, run_folder, beat)
-        beat.finish()
-        if share.index:
-            return _await_model(store, digest, job.heartbeat_timeout_s)
+        state, leads = loop.train(plan, strategy, share, run_folder, beat), share.index == 0
+    beat.finish()
+    if not leads:
+        return _await_model(store, digest, job.heartbeat_timeout_s)
     return result.commit_model(plan, state, store, records, digest)
 
 

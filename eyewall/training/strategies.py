@@ -15,8 +15,12 @@ from eyewall.contracts.cluster import Replica
 from eyewall.contracts.errors import ContractError, InputError
 from eyewall.contracts.jobs import TrainJob
 
-#: Strategies whose replicas are processes of their own.
-CLUSTERED = ("multi_worker", "parameter_server")
+
+def is_clustered(job: TrainJob) -> bool:
+    """Whether the replicas are processes of their own; a mesh may also lie within one."""
+    return job.strategy in ("multi_worker", "parameter_server") or (
+        job.strategy == "model_parallel" and job.workers > 1
+    )
 
 
 def check(job: TrainJob) -> None:
@@ -25,9 +29,11 @@ def check(job: TrainJob) -> None:
     Raises InputError or ContractError, each with the numbers that do not fit.
     """
     if job.strategy == "model_parallel":
-        raise InputError(
-            "strategy 'model_parallel' needs a mesh of devices and comes with the cluster backend:"
-            " take single, mirrored, multi_worker or parameter_server"
+        _check_mesh(job)
+    elif job.devices != 1 or job.model_axis is not None:
+        raise ContractError(
+            f"strategy {job.strategy!r} has no mesh: leave out --devices {job.devices} and --model-axis, or take"
+            " --strategy model_parallel"
         )
     if job.strategy == "single" and job.workers != 1:
         raise ContractError(f"strategy 'single' has 1 worker, not {job.workers}: take --strategy multi_worker")
@@ -36,11 +42,35 @@ def check(job: TrainJob) -> None:
     if job.strategy != "parameter_server" and job.ps:
         raise ContractError(f"strategy {job.strategy!r} has no parameter servers: leave out --ps {job.ps}")
     # An asynchronous worker takes a whole batch at each step of its own; synchronous ones share it out.
-    if job.strategy != "parameter_server" and job.batch % job.workers:
+    if job.strategy in ("mirrored", "multi_worker") and job.batch % job.workers:
         raise ContractError(
             f"a global batch of {job.batch} cannot be shared out evenly among {job.workers} workers:"
             f" take a multiple of {job.workers}"
         )
+
+
+def _check_mesh(job: TrainJob) -> None:
+    """The mesh is a rectangle of all devices, and rows of a batch are shared out evenly along one side."""
+    devices, along = job.workers * job.devices, model_axis(job)
+    size = f"{job.workers} replicas of {job.devices} devices"
+    if devices == 1 or along == 1:
+        raise ContractError(
+            f"strategy 'model_parallel' shares weights out, and {size} with a model axis of {along} leave nothing to"
+            " share: give --devices, --workers or --model-axis of at least 2"
+        )
+    if devices % along or (along % job.devices and job.devices % along):
+        raise ContractError(f"a model axis of {along} does not divide {size} evenly: take a divisor or a multiple of"
+                            f" {job.devices}, up to {devices}")  # fmt: skip
+    if job.batch % (devices // along):
+        raise ContractError(
+            f"a global batch of {job.batch} cannot be shared out evenly among the {devices // along} copies of the"
+            f" weights: take a multiple of {devices // along}"
+        )
+
+
+def model_axis(job: TrainJob) -> int:
+    """Devices that hold one copy of the weights together."""
+    return job.model_axis or (job.devices if job.devices > 1 else job.workers)
 
 
 def replica_of(job: TrainJob, environ: Mapping[str, str] = os.environ) -> Replica | None:
@@ -49,7 +79,7 @@ def replica_of(job: TrainJob, environ: Mapping[str, str] = os.environ) -> Replic
     Raises ContractError when TF_CONFIG is malformed, or its cluster is not of the job's size.
     """
     text = environ.get("TF_CONFIG")
-    if not text or job.strategy not in CLUSTERED:
+    if not text or not is_clustered(job):
         return None
     try:
         config = json.loads(text)

@@ -1,24 +1,11 @@
 """TensorFlow as a training replica wants it: quiet, seeded, repeatable, and with its share of the cores."""
 
 import contextlib
-import logging
 import os
-from collections.abc import Iterator
+
+from eyewall.quiet import import_tensorflow, quiet_stderr
 
 THREADS_VARIABLE = "EYEWALL_THREADS"  #: cores of this replica; unset: all of them
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Nothing on file descriptor 2 meanwhile: C++ start-up messages heed no log level. Python errors still raise."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def prepare(seed: int) -> None:
@@ -26,9 +13,8 @@ def prepare(seed: int) -> None:
 
     Weights start from ``seed`` alone, and operations on the same machine give the same bits each time.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    with _quiet_stderr():
+    import_tensorflow()
+    with quiet_stderr():
         import tensorflow as tf
         import tf_keras
 

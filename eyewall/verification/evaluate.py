@@ -17,6 +17,8 @@ from eyewall.contracts.features import (
     TARGET_VALID,
 )
 from eyewall.contracts.jobs import VerifyJob
+from eyewall.records.schema import RecordsSchema, read_schema
+from eyewall.records.statistics import skew
 from eyewall.storage import Artifact
 from eyewall.verification.forecasts import Positions, RecordImages, baselines, model_positions
 from eyewall.verification.metrics import Bools, Floats, track_errors
@@ -61,8 +63,9 @@ def evaluate(
     Raises what `build_sample` raises, and InputError where frames are wanted and no case has one.
     """
     tell("reading best tracks, fitting CLIPER")
-    sample = build_sample(job)
-    sample, images, framed = _join_images(job, sample, records, tell)
+    schema = read_schema(records.folder()) if records is not None else None
+    sample = build_sample(job, schema)
+    sample, images, framed = _join_images(job, sample, records, schema, tell)
     cases = sample.cases
     simple = baselines(cases, sample.fit_cases)
     positions = dict(simple.positions)
@@ -77,7 +80,7 @@ def evaluate(
     intensity = intensities(np.where(wind_known, cases.features[PAST_WIND_KT][:, -1].astype(np.float64), np.nan))
     slicings = {"stage": masks(stage, STAGES), "intensity": masks(intensity, INTENSITIES)}
     report = Report(
-        sample=_sample(job, sample, framed, simple.cliper_forms),
+        sample=_sample(job, sample, framed, simple.cliper_forms, schema),
         candidate=candidate.described() if candidate else None,
         incumbent=_incumbent(job, incumbent),
         leads=lead_scores(errors, everything(errors), job.resamples, job.seed),
@@ -87,11 +90,15 @@ def evaluate(
 
 
 def _join_images(
-    job: VerifyJob, sample: VerificationSample, records: Artifact | None, tell: Tell
+    job: VerifyJob, sample: VerificationSample, records: Artifact | None, schema: RecordsSchema | None, tell: Tell
 ) -> tuple[VerificationSample, RecordImages | None, Bools | None]:
     """The images of the cases, which of them have any, and the sample cut to those where the job wants it."""
-    if records is None:
+    if records is None or schema is None:
         return sample, None, None
+    if not schema.images.frames:  # reading them to find that out would wait for TensorFlow's import
+        if job.frames_only:
+            raise InputError(f"{records.path} hold no frames at all: drop --frames-only, or give records with --stream")
+        return sample, None, np.zeros(len(sample.cases), dtype=np.bool_)
     tell(f"joining the frames of {records.path}")
     folder = records.folder()
     images = RecordImages.of(folder, sample.cases)
@@ -119,7 +126,13 @@ def _errors(sample: VerificationSample, positions: dict[str, Positions]) -> Erro
     return Errors(LEADS_H, sample.cases.storm_id, counted, methods)
 
 
-def _sample(job: VerifyJob, sample: VerificationSample, framed: Bools | None, cliper_forms: tuple[str, ...]) -> Sample:
+def _sample(
+    job: VerifyJob,
+    sample: VerificationSample,
+    framed: Bools | None,
+    cliper_forms: tuple[str, ...],
+    records: RecordsSchema | None,
+) -> Sample:
     return Sample(
         seasons=(job.season_from, job.season_to),
         fit_seasons=sample.fit_seasons,
@@ -130,11 +143,19 @@ def _sample(job: VerifyJob, sample: VerificationSample, framed: Bools | None, cl
         fit_left_out=sample.fit_left_out,
         cliper_forms={str(lead): form for lead, form in zip(LEADS_H, cliper_forms, strict=True)},
         cases_with_frames=None if framed is None else int(framed.sum()),
+        skew=_skew(records) if records is not None else (),
         min_wind_kt=job.min_wind_kt,
+        box=sample.rules.box,
         frames_only=job.frames_only,
         resamples=job.resamples,
         seed=job.seed,
     )
+
+
+def _skew(records: RecordsSchema) -> tuple[str, ...]:
+    """Where the records' test split is unlike their training split: a model is asked there what it has not learned."""
+    train, test = (records.statistics.get(split, {}) for split in ("train", "test"))
+    return tuple(skew(train, test)) if train and test else ()
 
 
 def _incumbent(job: VerifyJob, incumbent: VerifiedModel | None) -> Verified | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eyewall import quiet
 from eyewall.besttrack.baselines import Cliper, no_motion_km, persistence_km
 from eyewall.besttrack.cases import Cases
 from eyewall.besttrack.sphere import destination
@@ -75,6 +76,7 @@ class RecordImages:
         """(case indices [b], image inputs by name, each [b, …]) for the samples that are cases and have a frame."""
         from eyewall.records.dataset import load
 
+        quiet.import_tensorflow()
         for features, _, meta in load(self.folder, "test", batch=BATCH, with_meta=True):
             if IMAGE_VALID not in features:
                 return  # track-only records

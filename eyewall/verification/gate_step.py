@@ -4,7 +4,6 @@ The decision is an artifact, and its receipt is written, whatever the answer. A 
 it is no failure, there is only nothing to publish.
 """
 
-import hashlib
 import json
 import sys
 
@@ -14,7 +13,7 @@ from eyewall import __version__
 from eyewall.contracts.errors import ContractError, NothingNew
 from eyewall.contracts.gate import GateDecision, GatePolicy
 from eyewall.contracts.jobs import GateJob
-from eyewall.contracts.layout import artifact_dir
+from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.storage import Artifact, Store, resolve
 from eyewall.verification.gate import judge
@@ -34,11 +33,8 @@ def run(job: GateJob) -> Receipt:
     store = Store(job.store)
     evaluation = resolve(store, job.evaluation_ref, "evaluation")
     policy = policy_of(job)
-    text = json.dumps(
-        {"format": FORMAT, "evaluation": evaluation.reference.model_dump(), "policy": policy.model_dump(mode="json")},
-        sort_keys=True,
-    )
-    path = artifact_dir("decisions", hashlib.sha256(text.encode()).hexdigest())
+    inputs = {"evaluation": evaluation.reference.model_dump(), "policy": policy.model_dump(mode="json")}
+    path = artifact_dir("decisions", digest_of({"format": FORMAT} | inputs))
     manifest = store.read_manifest(path) or _judge(store, evaluation, policy, path)
     decision = read_decision(store, path)
     receipt = Receipt(

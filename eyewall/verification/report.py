@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from eyewall.contracts.fields import DEFAULT_BOX, BoxText
 from eyewall.verification.bootstrap import MIN_STORMS, interval, resampled_means, storm_weights
 from eyewall.verification.metrics import Bools, Floats, TrackErrors
 from eyewall.verification.slices import Texts
@@ -118,6 +119,10 @@ class Verified(_Part):
     copy_of: str | None = Field(None, description="of a served version: sha256 of the manifest of the model it copies")
     kind: str | None = Field(None, description="what its card calls it; null without a card")
     seen_seasons: tuple[int, int] | None = Field(None, description="first and last season of training and validation")
+    cliper_cases: dict[str, int] | None = Field(
+        None, description="lead in hours → training samples of the CLIPER inside it; null without a card"
+    )
+    cliper_forms: dict[str, str] | None = Field(None, description="lead in hours → form that it was fitted in")
     note: str | None = Field(None, description="what a reader of its scores has to know")
 
 
@@ -128,14 +133,16 @@ class Sample(_Part):
     fit_seasons: tuple[int, int] = Field(description="asked for, inclusive")
     cases: int = Field(ge=1)
     storms: int = Field(ge=1)
-    fit_cases: int = Field(ge=1)
+    fit_cases: int = Field(ge=1, description="cases that the CLIPER of this report was fitted on")
     fit_storms: int = Field(ge=1)
     fit_left_out: tuple[str, ...] = Field((), description="storms of the fit seasons left out: they are verified")
     cliper_forms: dict[str, str] = Field(
         description="lead in hours → form that CLIPER was fitted in: quadratic, or simpler where cases are few"
     )
     cases_with_frames: int | None = Field(None, description="cases with a frame in the records; null without records")
+    skew: tuple[str, ...] = Field((), description="where the records' test split is unlike their training split")
     min_wind_kt: float
+    box: BoxText = Field(DEFAULT_BOX, description="west,south,east,north that holds the base positions, degrees")
     frames_only: bool
     resamples: int
     seed: int

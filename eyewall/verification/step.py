@@ -4,13 +4,8 @@ The artifact's name is the digest of everything that determines it (the inputs' 
 so that a verification that has been done already is found before any of its work.
 """
 
-import hashlib
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,14 +13,15 @@ from pydantic import ValidationError
 from eyewall import __version__
 from eyewall.contracts.errors import ContractError, InputError
 from eyewall.contracts.jobs import VerifyJob
-from eyewall.contracts.layout import artifact_dir
+from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
+from eyewall.progress import progress
 from eyewall.storage import Artifact, Store, resolve
 from eyewall.verification.report import Report
-from eyewall.verification.verified_model import VerifiedModel, find_model, tree_sha256
+from eyewall.verification.verified_model import VerifiedModel, find_model
 
 #: Raised whenever the same inputs would give another report.
-FORMAT = 1
+FORMAT = 2
 REPORT_NAME, CASES_NAME, PLOT_NAME = "report.json", "cases.csv", "skill.png"
 
 #: Fields that do not change the result: where it goes, and what the inputs are called (their sums count).
@@ -50,8 +46,8 @@ def run(job: VerifyJob) -> Receipt:
     inputs = find_inputs(job, store)
     config = job.model_dump(mode="json", exclude=_NOT_IN_DIGEST)
     named = [model and model.uri for model in (inputs.candidate, inputs.incumbent)]  # the report names them
-    text = json.dumps({"format": FORMAT, "config": config, "inputs": inputs.sums, "models": named}, sort_keys=True)
-    path = artifact_dir("evaluations", hashlib.sha256(text.encode()).hexdigest())
+    digest = digest_of({"format": FORMAT, "config": config, "inputs": inputs.sums, "models": named})
+    path = artifact_dir("evaluations", digest)
     manifest = store.read_manifest(path)
     if manifest is None:
         manifest = _verify(job, store, inputs, config, path)
@@ -68,8 +64,10 @@ def find_inputs(job: VerifyJob, store: Store) -> Inputs:
     records = resolve(store, job.records_ref, "records") if job.records_ref else None
     if job.frames_only and records is None:
         raise InputError("--frames-only needs --records: they say which cases have a frame")
-    sums = {"truth": _sum_of(job.truth)}
-    sums["fit"] = _sum_of(job.fit) if job.fit else sums["truth"]
+    from eyewall.besttrack.digest import tracks_sha256
+
+    sums = {"truth": tracks_sha256(job.truth, job.tracks_format)}
+    sums["fit"] = tracks_sha256(job.fit, job.tracks_format) if job.fit else sums["truth"]
     for name, model in (("candidate", candidate), ("incumbent", incumbent)):
         if model is not None:
             sums[name] = model.sha256
@@ -100,33 +98,20 @@ def _stable(store: Store, name: str | None) -> str | None:
     return stable_version(store, name)
 
 
-def _sum_of(path_or_url: str) -> str:
-    """sha256 of a best-track file or folder, on disk or under an fsspec URL."""
-    if "://" not in path_or_url:
-        if not Path(path_or_url).exists():
-            raise InputError(f"best tracks {path_or_url!r} are not there: give an existing file, folder or URL")
-        return tree_sha256(Path(path_or_url))
-    import fsspec
-
-    try:
-        with fsspec.open(path_or_url, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (OSError, ImportError, ValueError) as error:
-        raise InputError(f"best tracks {path_or_url!r} cannot be read: {error}") from None
-
-
 def _verify(job: VerifyJob, store: Store, inputs: Inputs, config: dict[str, Any], path: str) -> Manifest:
     from eyewall.verification.evaluate import evaluate, write_cases
 
-    with _progress() as tell:
-        evaluation = evaluate(job, inputs.candidate, inputs.incumbent, inputs.records, tell)
+    with progress("verify") as advance:
+        evaluation = evaluate(
+            job, inputs.candidate, inputs.incumbent, inputs.records, lambda sentence: advance(0, sentence)
+        )
         with store.staging(path) as folder:
             (folder / REPORT_NAME).write_bytes(to_bytes(evaluation.report))
             write_cases(folder / CASES_NAME, evaluation)
             if job.plots:
                 from eyewall.verification.plot import draw_skill
 
-                tell("drawing")
+                advance(0, "drawing")
                 draw_skill(evaluation.report, folder / PLOT_NAME)
             manifest = Manifest(
                 kind="evaluation",
@@ -162,35 +147,20 @@ def read_report(store: Store, path: str) -> Report:
         ) from None
 
 
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A function that tells on stderr what is being done: a spinner on a terminal, plain lines elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with console.status("verify") as status:
-            yield lambda text: status.update(f"verify: {text}")
-    else:
-        yield lambda text: sys.stderr.write(f"verify: {text}\n")
-
-
 def _show(report: Report) -> None:
     from rich.console import Console
 
-    from eyewall.verification.table import report_table
+    from eyewall.verification.table import fits_in_words, notes, report_table
 
     console = Console(stderr=True)
     console.print(report_table(report))
-    if report.sample.fit_left_out:
-        storms = ", ".join(report.sample.fit_left_out)
-        console.print(f"note: left out of the fit, because it is verified: {storms}", style="yellow", soft_wrap=True)
-    for model in (report.candidate, report.incumbent):
-        if model is not None and model.note:
-            console.print(f"note on {model.uri}: {model.note}", style="yellow", soft_wrap=True)
+    console.print(fits_in_words(report), soft_wrap=True, style="dim")
+    for note in notes(report):
+        console.print(note, style="yellow", soft_wrap=True, markup=False)
 
 
 def _receipt(artifact: Artifact, report: Report) -> Receipt:
     values = report.model_dump(mode="json", exclude_none=True)
-    summary = {"leads": values["leads"], "sample": values["sample"], "evaluation": artifact.path}
+    sample = {name: value for name, value in values["sample"].items() if name != "skew"}  # sentences: in the report
+    summary = {"leads": values["leads"], "sample": sample, "evaluation": artifact.path}
     return Receipt(verb="verify", result=artifact.reference, summary=summary)

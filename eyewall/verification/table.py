@@ -1,4 +1,4 @@
-"""The report as a table for people: mean errors by lead with their 95 % intervals."""
+"""The report for people: mean errors by lead with their 95 % intervals as a table, and what to know besides."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -17,11 +17,8 @@ TITLES = {
 def report_table(report: Report) -> Table:
     """Methods down, leads across: mean great-circle error in km and its 95 % interval, then cases and storms."""
     first, last = report.sample.seasons
-    table = Table(
-        title=f"Mean track error, km, and its 95 % interval; seasons {first}-{last}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
+    title = f"Mean track error, km, and its 95 % interval; seasons {first}-{last}"
+    table = Table(title=title, title_justify="left", min_width=len(title), box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for lead in report.leads:
         table.add_column(f"{lead} h", justify="right", no_wrap=True)
@@ -34,6 +31,35 @@ def report_table(report: Report) -> Table:
     table.add_row("cases", *(str(lead.n) for lead in report.leads.values()), style="dim")
     table.add_row("storms", *(str(lead.storms) for lead in report.leads.values()), style="dim")
     return table
+
+
+def fits_in_words(report: Report) -> str:
+    """On how many cases each CLIPER was fitted: the one in the table, and the one inside each model."""
+    sample = report.sample
+    first, last = sample.fit_seasons
+    here = f"{sample.fit_cases} cases of {sample.fit_storms} storms, seasons {first}-{last}"
+    inside = [
+        f"; inside {model.uri}: on {max(model.cliper_cases.values())} training samples"
+        for model in (report.candidate, report.incumbent)
+        if model is not None and model.cliper_cases
+    ]
+    simpler = [f"{lead} h" for lead in report.leads if sample.cliper_forms.get(lead, "quadratic") != "quadratic"]
+    form = f" (too few for its quadratic form at {', '.join(simpler)})" if simpler else ""
+    return f"CLIPER of this table was fitted on {here}{form}{''.join(inside)}"
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader of the table has to know besides: storms left out, skew, and what is said of the models."""
+    said = []
+    if report.sample.fit_left_out:
+        said.append(f"note: left out of the fit, because it is verified: {', '.join(report.sample.fit_left_out)}")
+    if report.sample.skew:
+        said.append(
+            "warning: the test split of the records is unlike their training split (the reference), on which a model"
+            " learned:\n" + "\n".join(f"  {sentence}" for sentence in report.sample.skew)
+        )
+    models = (model for model in (report.candidate, report.incumbent) if model is not None and model.note)
+    return said + [f"note on {model.uri}: {model.note}" for model in models]
 
 
 def _cell(score: Score | None) -> str:

@@ -8,11 +8,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from eyewall.contracts.errors import ContractError, InputError, LeakError, StorageError
-from eyewall.contracts.features import ImageSpec
+from eyewall.contracts.features import LEADS_H, ImageSpec
 from eyewall.contracts.manifest import MANIFEST_NAME, Manifest
 from eyewall.models.card import CARD_NAME, SAVED_MODEL_DIR, ModelCard
 from eyewall.storage import Store, resolve
@@ -74,8 +75,15 @@ class VerifiedModel:
             copy_of=self.copy_of,
             kind=self.card.kind if self.card else None,
             seen_seasons=self.seen_seasons,
+            cliper_cases=self._of_cliper("cases"),
+            cliper_forms=self._of_cliper("lead_forms"),
             note=note or (UNKNOWN_SEASONS if self.card is None else None),
         )
+
+    def _of_cliper(self, what: str) -> dict[str, Any] | None:
+        """Lead in hours, as text → what the card says of the CLIPER inside; None where it does not say."""
+        values = self.card.cliper.get(what) if self.card else None
+        return dict(zip(map(str, LEADS_H), values, strict=False)) if values else None
 
     def overlap(self, first: int, last: int) -> str | None:
         """The sentence that says so when it was trained or chosen on seasons among ``first``-``last``; else None."""

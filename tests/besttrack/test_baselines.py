@@ -152,6 +152,51 @@ def test_the_last_resort_is_persistence_over_12_h_exactly() -> None:
     np.testing.assert_allclose(Cliper.fit(few).predict_km(TOYS.features), persistence_km(TOYS.features, 12), atol=1e-6)
 
 
+def test_far_outside_the_fit_a_forecast_stays_what_it_is_at_its_edge() -> None:
+    """A parabola runs away: a storm of 200 kt is answered as the fit's strongest is, and one in the Arctic sanely."""
+    cliper = Cliper.fit(TOYS)
+    lo, hi = cliper.ranges[:, 0]
+    seen = predictors(TOYS.features)
+    np.testing.assert_array_equal((lo, hi), (seen.min(axis=0), seen.max(axis=0)))
+    wild = {name: values[:1].copy() for name, values in TOYS.features.items()}
+    wild[f.PAST_WIND_KT][:], wild[f.PAST_WIND_VALID][:] = 200.0, 1.0
+    edge = {name: values.copy() for name, values in wild.items()}
+    edge[f.PAST_WIND_KT][:] = hi[6] + 60.0
+
+    np.testing.assert_allclose(cliper.predict_km(wild), cliper.predict_km(edge), atol=1e-3)
+    unclipped = Cliper.from_json(cliper.to_json() | {"predictor_ranges": [None] * 5})
+    assert np.abs(unclipped.predict_km(wild) - unclipped.predict_km(edge)).max() > 50
+
+    wild[f.PAST_LAT_DEG][:] = 80.0 - np.array(f.FIX_AGES_H) / 6 * 2.0
+    bound = np.abs(cliper.predict_km(TOYS.features)).max() * 5
+    assert np.abs(cliper.predict_km(wild)).max() < bound
+
+
+def test_on_the_cases_of_the_fit_nothing_is_clipped() -> None:
+    """Least squares stays least squares: the same forecasts without the ranges, to the bit."""
+    cliper = Cliper.fit(TOYS)
+    unclipped = Cliper.from_json(cliper.to_json() | {"predictor_ranges": [None] * 5})
+    has = TOYS.targets[f.TARGET_VALID] > 0
+
+    np.testing.assert_array_equal(cliper.predict_km(TOYS.features)[has], unclipped.predict_km(TOYS.features)[has])
+
+
+def test_json_of_the_first_format_still_loads_and_is_not_clipped() -> None:
+    """Cards of older models have it: no ranges, and longitudes counted from 135 degrees East."""
+    new = Cliper.fit(TOYS).to_json()
+    old = {name: value for name, value in new.items() if name not in ("predictor_ranges", "lon_origin_deg")}
+    old |= {"format": 1, "predictors": [new["predictors"][0], "lon_minus_135_deg", *new["predictors"][2:]]}
+
+    loaded = Cliper.from_json(json.loads(json.dumps(old)))
+
+    assert np.isinf(loaded.ranges).all()
+    assert loaded.lon_origin_deg == 135.0
+    has = TOYS.targets[f.TARGET_VALID] > 0
+    np.testing.assert_array_equal(
+        loaded.predict_km(TOYS.features)[has], Cliper.fit(TOYS).predict_km(TOYS.features)[has]
+    )
+
+
 def test_no_training_case_is_a_clear_error() -> None:
     """Nothing to fit: the sentence says what to change."""
     with pytest.raises(InputError, match="no training storm: 0 cases"):
@@ -173,6 +218,11 @@ def test_a_fit_round_trips_through_json_exactly(form: str) -> None:
         pytest.param({"format": 99}, "CLIPER format is 99", id="another format"),
         pytest.param({"leads_h": [6]}, "CLIPER leads_h", id="other leads"),
         pytest.param({"coefficients": [[1.5]]}, "coefficients of form", id="wrong shape"),
+        pytest.param(
+            {"predictor_ranges": [None, None, None, None, [[1.5] * 9, [0.5] * 9]]}, "least", id="range upside down"
+        ),
+        pytest.param({"predictor_ranges": [[[1.5], [2.5]]] * 6}, "incomplete", id="ranges of six leads"),
+        pytest.param({"lon_origin_deg": None}, "incomplete", id="no origin"),
         pytest.param({"form": "cubic"}, "incomplete", id="unknown form"),
         pytest.param({"coefficients": "x"}, "incomplete", id="no numbers"),
     ],

@@ -40,10 +40,28 @@ def test_the_official_csv_becomes_the_table(tmp_path: Path) -> None:
     assert table.attrs["rejected_count"] == 0
 
 
-def test_the_season_is_the_year_in_the_sid(tmp_path: Path) -> None:
-    """Not SEASON, which in the southern hemisphere is the year in which the summer ends."""
-    table = read_tracks(write(tmp_path / "t.csv", HEADER, UNITS, *ROWS))
-    assert table["season"].tolist() == [2001, 2001, 2001, 2001]
+@pytest.mark.parametrize(
+    ("sid", "season"),
+    [
+        pytest.param("2001152N10179", 2001, id="north"),
+        pytest.param("2001365N10179", 2001, id="north, over New Year"),
+        pytest.param("2001340S12170", 2002, id="south, December: the summer that ends in 2002"),
+        pytest.param("2002010S12170", 2002, id="south, January of the same summer"),
+        pytest.param("2001182S12170", 2002, id="south, 1 July"),
+        pytest.param("2001181S12170", 2001, id="south, 30 June"),
+        pytest.param("2004182S12170", 2004, id="south, 30 June of a leap year"),
+    ],
+)
+@pytest.mark.parametrize("with_season", [True, False])
+def test_the_season_is_the_year_in_the_sid_and_of_a_southern_summer_that_in_which_it_ends(
+    tmp_path: Path, sid: str, season: int, with_season: bool
+) -> None:
+    """A summer that is cut in two at New Year would be trained on and judged; a column SEASON need not be there."""
+    header, row = (
+        ("SID,SEASON,ISO_TIME,LAT,LON", f"{sid},1999,") if with_season else ("SID,ISO_TIME,LAT,LON", f"{sid},")
+    )
+    table = read_tracks(write(tmp_path / "t.csv", header, f"{row}2001-12-06 00:00:00,-12.25,170.0"))
+    assert table["season"].tolist() == [season]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,22 @@ def test_tf_config_names_the_cluster_and_the_task() -> None:
     }
 
 
+def test_dtensor_counts_the_chief_and_then_the_workers_as_its_clients() -> None:
+    cluster = Cluster(chief="a:1", workers=("b:2", "c:3"))
+    worker = Replica(role="worker", index=1)
+
+    assert cluster.environment(worker, "model_parallel") == {
+        "TF_CONFIG": cluster.tf_config(worker),
+        "DTENSOR_JOBS": "a:1,b:2,c:3",
+        "DTENSOR_CLIENT_ID": "2",
+        "DTENSOR_NUM_CLIENTS": "3",
+        "DTENSOR_JOB_NAME": "worker",
+    }
+    assert set(cluster.environment(worker, "multi_worker")) == {"TF_CONFIG"}
+    # Alone, DTensor needs no peers: the variables would make it open a port for none.
+    assert set(Cluster(chief="a:1").environment(Replica(role="chief", index=0), "model_parallel")) == {"TF_CONFIG"}
+
+
 def test_a_replica_that_is_not_of_the_cluster_gets_no_tf_config() -> None:
     with pytest.raises(ValueError, match="worker-5 is not a replica"):
         Cluster(chief="a:1").tf_config(Replica(role="worker", index=5))

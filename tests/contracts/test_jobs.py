@@ -40,16 +40,17 @@ def test_a_records_job_round_trips_with_flags_and_numbers(job: RecordsJob) -> No
     assert parse_command_line(job.to_args()) == job
 
 
-def test_a_job_passes_on_only_what_differs_from_its_defaults() -> None:
+def test_a_job_passes_on_its_store_and_what_differs_from_its_defaults() -> None:
+    """The store always: where the command runs, the settings or the environment may name another."""
     job = TrainJob(records_ref="records/ab", run="r1", steps=7)
 
-    assert job.to_args() == ["train", "--records=records/ab", "--run=r1", "--steps=7"]
+    assert job.to_args() == ["train", "--store=var/store", "--records=records/ab", "--run=r1", "--steps=7"]
 
 
 def test_renamed_options_come_from_the_contract() -> None:
     job = VerifyJob(truth="bt.csv", season_from=2015, season_to=2018)
 
-    assert job.to_args() == ["verify", "--truth=bt.csv", "--from=2015", "--to=2018"]
+    assert job.to_args() == ["verify", "--store=var/store", "--truth=bt.csv", "--from=2015", "--to=2018"]
 
 
 @pytest.mark.parametrize("verb", [pytest.param(verb, id=verb) for verb in JOBS])

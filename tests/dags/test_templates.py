@@ -97,8 +97,9 @@ def test_each_step_of_retrain_names_the_result_of_the_one_before_by_its_receipt(
     assert render("retrain", "verify").arguments["records_ref"] == receipt("records")
     assert render("retrain", "gate").arguments == {"evaluation_ref": receipt("verify")}
     publish = render("retrain", "publish")
-    assert publish.arguments == {"decision_ref": receipt("gate"), "name": "track", "approved_by": "forecaster"}
-    assert publish.job(SETTINGS, "receipts/r.json").server == "127.0.0.1:18500"
+    assert publish.arguments == {"decision_ref": receipt("gate"), "name": "None", "approved_by": "forecaster"}
+    job = publish.job(SETTINGS, "receipts/r.json")
+    assert (job.name, job.server) == ("track", "127.0.0.1:18500")
 
 
 def test_a_retry_trains_under_the_same_name_and_another_run_under_another(render):
@@ -126,7 +127,7 @@ def test_a_forecast_that_follows_a_partition_is_for_the_end_of_it(render, partit
     assert render("forecast", "forecast", partition_date=partition).arguments == {
         "base_time": "2026-09-03T12:00:00+00:00",
         "storm": "None",
-        "name": "track",
+        "name": "None",
     }
 
 

@@ -4,10 +4,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from eyewall.contracts.errors import ContractError
+from eyewall.contracts.errors import ContractError, StorageError
 from eyewall.contracts.manifest import Manifest, Receipt, Reference
 from eyewall.db import catalogue
 from eyewall.db.connect import connected
@@ -43,7 +44,7 @@ def test_everything_in_the_store_is_in_the_catalogue(store, url):
         found = {(what, of): n for what, of, n, _, _ in catalogue.overview(connection)}
         decisions = connection.execute(catalogue.statement("decisions")).fetchall()
 
-    assert counts == {"frame": 3, "quarantined_file": 1, "artifact": 2, "receipt": 1}
+    assert counts == {"frame": 3, "quarantined_file": 1, "artifact": 2, "receipt": 1, "stray": 0}
     assert found == {
         ("artifact", "decision"): 1, ("artifact", "records"): 1, ("frame", "a"): 2, ("frame", "b"): 1,
         ("quarantined", "a"): 1, ("run", "retrain"): 1,
@@ -96,7 +97,6 @@ def test_a_half_written_artifact_is_not_in_it(store, url):
     [
         pytest.param("receipts/retrain/run1/train.json", {"verb": 3}, id="a receipt"),
         pytest.param("models/m2/manifest.json", {"kind": "cake"}, id="a manifest"),
-        pytest.param("frames/a/2026/09/01/cloudy.nc", {}, id="a frame's name"),
     ],
 )
 def test_what_is_damaged_is_named_and_nothing_is_changed(store, url, path, content):
@@ -110,7 +110,39 @@ def test_what_is_damaged_is_named_and_nothing_is_changed(store, url, path, conte
         assert len(rows(connection, "frame")) == 3
 
 
+def test_a_stray_file_among_the_frames_is_named_and_counted_and_the_rest_goes_in(store, url, capsys):
+    strays = [
+        "frames/20260901T000000Z.nc",  # in no stream
+        "frames/a/2026/09/01/cloudy.nc",
+        "frames/a/2026/09/02/20260901T000000Z.nc",  # in another day's folder
+        "frames/a/2026/13/01/20261301T000000Z.nc",  # in no month
+    ]
+    for path in strays:
+        store.write_bytes(path, b"mine")
+
+    with connected(url) as connection:
+        assert catalogue.update(store, connection) == {
+            "frame": 3, "quarantined_file": 1, "artifact": 2, "receipt": 1, "stray": 4,
+        }  # fmt: skip
+        assert not {row[0] for row in rows(connection, "frame")} & set(strays)
+
+    named = [line.split("'")[1] for line in capsys.readouterr().err.splitlines()]
+    assert sorted(named) == sorted(strays)
+
+
+def test_a_store_that_is_away_does_not_empty_the_catalogue(store, url):
+    with connected(url) as connection:
+        catalogue.update(store, connection)
+    Path(store.root).rename(f"{store.root}-away")
+
+    with pytest.raises(StorageError, match="is not there"), connected(url) as connection:
+        catalogue.update(store, connection)
+    with connected(url) as connection:
+        assert len(rows(connection, "frame")) == 3
+
+
 def test_an_empty_store_is_an_empty_catalogue(store_url, url):
+    Path(store_url).mkdir()
     with connected(url) as connection:
         assert set(catalogue.update(Store(store_url), connection).values()) == {0}
 

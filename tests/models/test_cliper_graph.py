@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from eyewall.besttrack.baselines import Cliper
-from eyewall.besttrack.cases import Cases
+from eyewall.besttrack.cases import Cases, SampleRules, build_cases
+from eyewall.besttrack.testing import elsewhere, toy_tracks
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.features import (
     DAY_OF_YEAR,
@@ -38,6 +39,39 @@ def unlike_the_toy(n: int = 400) -> dict[str, np.ndarray]:
         DAY_OF_YEAR: rng.uniform(1, 366, n),
     }
     return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("box", "east_deg", "southern"),
+    [
+        pytest.param("-30,-60,50,0", 230.0, True, id="south over Greenwich"),
+        pytest.param("140,0,-140,60", 40, False, id="date line"),
+    ],
+)
+def test_equals_it_in_other_basins(box: str, east_deg: float, southern: bool) -> None:
+    """Fitted and asked there, on the cases of the fit and on storms all over the globe, which are clipped."""
+    tracks = elsewhere(toy_tracks(seed=2, seasons=range(2001, 2009), storms=3), east_deg=east_deg, southern=southern)
+    cases = build_cases(tracks, SampleRules.within(box, 34.0), 2001, 2008)
+    cliper = Cliper.fit(cases)
+    assert cliper.lead_forms[0] == "quadratic"
+
+    for features in (cases.features, unlike_the_toy()):
+        got = CliperGraph(cliper.to_json())(features).numpy()
+        assert np.abs(got - cliper.predict_km(features)).max() < 0.1
+
+
+def test_far_outside_the_fit_both_clip_alike(cases: Cases) -> None:
+    """Winds to 400 kt and leaps of 40 degrees in 12 h: every forecast the same, and none beyond the globe."""
+    cliper = Cliper.fit(cases)
+    features = unlike_the_toy()
+    features[PAST_WIND_KT] *= 4
+    features[PAST_LON_DEG][:, -1] = np.mod(features[PAST_LON_DEG][:, -1] + 40, 360)
+
+    got = CliperGraph(cliper.to_json())(features).numpy()
+
+    assert np.abs(got - cliper.predict_km(features)).max() < 0.1
+    unclipped = CliperGraph(cliper.to_json() | {"predictor_ranges": [None] * 5})(features).numpy()
+    assert np.linalg.norm(got - unclipped, axis=-1).max() > 1000
 
 
 @pytest.mark.parametrize("form", ["mean", "linear", "quadratic"])

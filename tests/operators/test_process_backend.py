@@ -7,12 +7,19 @@ import sys
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from eyewall.contracts.settings import Settings
 from operators import process
 from operators.process import ProcessBackend, step_environment
+
+
+def backend(say) -> ProcessBackend:
+    """One whose task's log is ``say``."""
+    return ProcessBackend(Settings(), SimpleNamespace(log=SimpleNamespace(info=say)))
 
 
 @pytest.fixture
@@ -33,14 +40,14 @@ def program(monkeypatch):
 def test_the_real_command_line_runs_and_its_end_is_told():
     said: list[str] = []
 
-    outcome = ProcessBackend(said.append).run(["--version"])
+    outcome = backend(said.append).run_command(["--version"])
 
     assert outcome.code == 0
     assert said[0].startswith("eyewall 0.")
 
 
 def test_bad_input_comes_back_as_65_with_its_sentence():
-    outcome = ProcessBackend(lambda line: None).run(["gate", "--min-cases=many"])
+    outcome = backend(lambda line: None).run_command(["gate", "--min-cases=many"])
 
     assert outcome.code == 65
     assert "min_cases" in outcome.sentence
@@ -53,7 +60,7 @@ def test_lines_arrive_one_by_one_and_the_last_json_line_is_the_summary(program):
     """)
     said: list[str] = []
 
-    outcome = ProcessBackend(said.append).run([])
+    outcome = backend(said.append).run_command([])
 
     assert sorted(said) == sorted(["first", "second", '{"n": 3, "path": "a/b"}', "{not json"])
     assert outcome.summary == {"n": 3, "path": "a/b"}
@@ -62,7 +69,7 @@ def test_lines_arrive_one_by_one_and_the_last_json_line_is_the_summary(program):
 def test_a_failed_step_has_no_summary_even_if_it_printed_one(program):
     program("print('{\"n\": 3}'); print('eyewall: no storm'); raise SystemExit(99)")
 
-    outcome = ProcessBackend(lambda line: None).run([])
+    outcome = backend(lambda line: None).run_command([])
 
     assert outcome == (99, {}, "no storm")
 
@@ -71,7 +78,7 @@ def test_output_that_is_not_text_does_not_break_the_task(program):
     program("import sys; sys.stdout.buffer.write(b'\\xff\\xfe ok\\n')")
     said: list[str] = []
 
-    assert ProcessBackend(said.append).run([]).code == 0
+    assert backend(said.append).run_command([]).code == 0
     assert said[0].endswith(" ok")
 
 
@@ -84,7 +91,7 @@ def test_a_step_sees_its_own_variables_and_none_of_airflows(program, monkeypatch
     monkeypatch.setenv("EYEWALL_STORE", "s3://bucket")
     monkeypatch.setenv("AWS_PROFILE", "sat")
 
-    seen = ProcessBackend(lambda line: None).run([]).summary
+    seen = backend(lambda line: None).run_command([]).summary
 
     assert (seen["EYEWALL_STORE"], seen["AWS_PROFILE"]) == ("s3://bucket", "sat")
     assert not [name for name in seen if name.startswith("AIRFLOW") or "TOKEN" in name]
@@ -115,14 +122,14 @@ PARENT = """
 def test_stop_ends_the_step_and_the_workers_it_has_started(program, obedience):
     program(PARENT.format(obedience))
     started: list[str] = []
-    backend = ProcessBackend(started.append)
-    thread = threading.Thread(target=lambda: backend.run([]))
+    running = backend(started.append)
+    thread = threading.Thread(target=lambda: running.run_command([]))
     thread.start()
     _until(lambda: started)
     child = psutil.Process(int(started[0]))
     time.sleep(0.3)  # for the child to set its signal handler
 
-    backend.stop()
+    running.stop()
 
     thread.join(10)
     assert not thread.is_alive()
@@ -139,7 +146,7 @@ def test_an_exception_while_waiting_leaves_nothing_behind(program):
         raise TimeoutError("the task's time is up")
 
     with pytest.raises(TimeoutError):
-        ProcessBackend(say).run([])
+        backend(say).run_command([])
 
     _until(lambda: not psutil.pid_exists(pids[0]) or psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE)
 
@@ -147,7 +154,7 @@ def test_an_exception_while_waiting_leaves_nothing_behind(program):
 def test_a_step_that_was_killed_comes_back_with_the_signal(program):
     program("import os; os.kill(os.getpid(), 9)")
 
-    outcome = ProcessBackend(lambda line: None).run([])
+    outcome = backend(lambda line: None).run_command([])
 
     assert outcome.code == -signal.SIGKILL
     assert outcome.sentence == "ended with exit code -9"
@@ -156,7 +163,7 @@ def test_a_step_that_was_killed_comes_back_with_the_signal(program):
 def test_a_step_has_a_process_group_of_its_own(program):
     program("import os, json; print(json.dumps({'group': os.getpgid(0)}))")
 
-    assert ProcessBackend(lambda line: None).run([]).summary["group"] != os.getpgid(0)
+    assert backend(lambda line: None).run_command([]).summary["group"] != os.getpgid(0)
 
 
 def _until(true, seconds=10.0):

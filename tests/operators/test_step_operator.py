@@ -1,15 +1,15 @@
 """The step operator: settings and arguments become a command, an exit code becomes a task state."""
 
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from eyewall.contracts.errors import EyewallError
 from eyewall.contracts.settings import Settings
 from operators import step
 from operators.outcome import Outcome
-from operators.step import StepOperator, load_backend, raise_for, receipt_of
+from operators.step import BACKENDS, StepOperator, load_backend, raise_for, receipt_of
 
 SETTINGS = """
 store = "{store}"
@@ -22,15 +22,20 @@ min_cases = 9
 
 
 class FakeBackend:
-    """Remembers the command line and ends as it is told."""
+    """Remembers the job's command line and ends as it is told."""
 
     def __init__(self, outcome):
-        self.outcome, self.args, self.stopped = outcome, None, False
+        self.outcome, self.args, self.stopped, self.events = outcome, None, False, []
 
-    def run(self, args):
+    def run(self, job, context):
         """As a backend's."""
-        self.args = list(args)
+        self.args = job.to_args()
         return self.outcome
+
+    def resume(self, job, context, event):
+        """As a backend's."""
+        self.events.append(event)
+        return self.run(job, context)
 
     def stop(self):
         """As a backend's."""
@@ -50,7 +55,7 @@ def settings_file(tmp_path, monkeypatch):
 @pytest.fixture
 def backend(monkeypatch):
     fake = FakeBackend(Outcome(0, {"decision": "yes", "reasons": ["a list is not small"], "n": 3}, ""))
-    monkeypatch.setattr(step, "load_backend", lambda name, say: fake)
+    monkeypatch.setattr(step, "load_backend", lambda settings, task: fake)
     return fake
 
 
@@ -75,8 +80,17 @@ def test_it_runs_the_command_line_of_the_job_of_the_default_stream(settings_file
         "--receipt=receipts/d/manual__2026-11-21/gate.json",
         "--evaluation=receipts/v.json",
         "--min-cases=7",
-        "--json",
     ]
+
+
+def test_after_a_deferral_the_same_job_goes_on_and_its_end_becomes_the_tasks(settings_file, backend):
+    assert gate().trigger_reentry(context(), {"status": "done"})["decision"] == "yes"
+
+    assert backend.events == [{"status": "done"}]
+    assert backend.args[0] == "gate"
+    backend.outcome = Outcome(99, {}, "the answer is no")
+    with pytest.raises(AirflowSkipException, match="the answer is no"):
+        gate().trigger_reentry(context(), {"status": "done"})
 
 
 def test_a_named_stream_brings_its_own_settings_and_arguments_beat_them(settings_file, backend):
@@ -128,7 +142,7 @@ def test_known_conf_fields_and_no_conf_at_all_are_fine(settings_file, backend):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param({}, "evaluation_ref = .*Field required", id="a field that is missing"),
+        pytest.param({}, r"--evaluation \(evaluation_ref\) is required", id="a field that is missing"),
         pytest.param({"evaluation_ref": "e", "min_cases": "many"}, "min_cases = 'many'", id="a word for a number"),
         pytest.param({"evaluation_ref": "e", "minimum": "3"}, "minimum = '3'", id="a field that is not there"),
         pytest.param({"evaluation_ref": "e\nrm -rf /"}, "control characters", id="a line break"),
@@ -177,18 +191,16 @@ def test_exit_codes_become_task_states(code, exception, message):
     assert type(caught.value) is exception
 
 
-@pytest.mark.parametrize("name", ["docker", "kubernetes"])
-def test_a_backend_that_is_not_there_is_named_with_its_setting(settings_file, monkeypatch, name):
-    monkeypatch.setenv("EYEWALL_BACKEND", name)
+def test_a_backend_that_is_not_there_is_refused_with_its_setting(settings_file, monkeypatch):
+    monkeypatch.setenv("EYEWALL_BACKEND", "abacus")
 
-    with pytest.raises(AirflowFailException, match=f"backend '{name}' is not built .*EYEWALL_BACKEND"):
+    with pytest.raises(AirflowFailException, match="backend = 'abacus'"):
         gate().execute(context())
 
 
-def test_load_backend_gives_the_one_that_runs_processes():
-    assert type(load_backend("process", print)).__name__ == "ProcessBackend"
-    with pytest.raises(EyewallError, match="it has process"):
-        load_backend("abacus", print)
+def test_each_backend_of_the_settings_has_a_class():
+    assert set(BACKENDS) == set(get_args(Settings.model_fields["backend"].annotation))
+    assert type(load_backend(Settings(), gate())).__name__ == "ProcessBackend"
 
 
 def test_a_receipt_template_is_evaluated_by_the_macro_of_the_same_name():
@@ -203,3 +215,21 @@ def test_settings_bring_the_model_server_to_steps_that_talk_to_it():
 
     assert settings.job("publish", "a", decision_ref="d").server == "h:1"
     assert settings.job("publish", "a", decision_ref="d", server="other:2").server == "other:2"
+
+
+def test_verify_and_forecast_ask_for_the_model_that_the_stream_publishes():
+    settings = Settings.model_validate(
+        {
+            "streams": {
+                "a": {"publish": {"name": "atlantic"}, "forecast": {"tracks": "t"}},
+                "b": {"forecast": {"tracks": "t"}},
+            }
+        }
+    )
+    verify = {"truth": "t", "season_from": 2019, "season_to": 2020}
+
+    assert settings.job("publish", "a", decision_ref="d").name == "atlantic"
+    assert settings.job("forecast", "a").name == "atlantic"
+    assert settings.job("verify", "a", **verify).incumbent_name == "atlantic"
+    assert settings.job("verify", "a", **verify, incumbent_name="other").incumbent_name == "other"
+    assert settings.job("forecast", "b").name == "track"

@@ -102,6 +102,30 @@ def test_track_only_records_hold_the_cases_of_the_best_tracks(job, store):
             assert np.array_equal(sample[name], values[row]), name
 
 
+def test_the_default_box_goes_unsaid_so_that_older_records_are_found(job, store):
+    """As they were made before there were boxes: neither digest nor schema names it. Another box is named in both."""
+    plain, said = step.run(job()), step.run(job(box="100,0,-180,60"))
+    other = step.run(job(box="100,0,150,60"))
+
+    assert said == plain
+    manifest = resolve(store, plain.result.uri).manifest
+    assert "box" not in manifest.config
+    assert "box" not in json.loads(store.read_bytes(f"{plain.result.uri}/schema.json"))
+    assert read_schema(store.fetch(plain.result.uri)).box == "100,0,180,60"
+    assert other.result.uri != plain.result.uri
+    assert resolve(store, other.result.uri).manifest.config["box"] == "100,0,150,60"
+    assert read_schema(store.fetch(other.result.uri)).box == "100,0,150,60"
+
+
+def test_a_box_leaves_out_base_times_outside_and_keeps_their_targets(job, store):
+    """West of 137 E the first storms of 140 − 0.75·k are in from fix 4 on; only base times are asked where they are."""
+    # storm 0: fixes 4 … 11 lie at 137.0 … 131.75; with west = 135 fixes 4, 5, 6 (137.0, 136.25, 135.5) remain
+    summary = step.run(job(box="135,0,180,60")).summary
+
+    assert summary["storms"]["train"] == 2
+    assert summary["samples"]["train"] == 2 * 3
+
+
 def test_the_receipt_names_a_whole_artifact_whose_sums_are_right(job, store):
     receipt = step.run(job())
     artifact = resolve(store, receipt.result.uri, kind="records")
@@ -226,9 +250,18 @@ def test_a_leak_that_slips_past_the_first_check_is_found_in_the_files(job, store
 
 
 def test_no_training_storm_is_refused_with_the_numbers(job, store):
-    with pytest.raises(InputError, match=r"no training storm: .* 0 cases of seasons 1990-1999 .*\(32 val, 0 test\)"):
+    with pytest.raises(InputError, match=r"no training storm: .* 0 cases of seasons 1990-1999 .*; 32 val, 0 test\)"):
         step.run(job(train_from=1990, train_to=1999, val_to=2002, test_to=2002))
     assert nothing_stored(store)
+
+
+def test_asked_for_seasons_without_a_sample_are_told_also_when_the_records_are_found(job, capsys):
+    """A file that ends in 2004 has no test season 2005-2009: no error, training can do without, but not silence."""
+    for _ in range(2):
+        step.run(job(val_to=2004, test_to=2009))
+        assert "warning: no test sample in seasons 2005-2009" in capsys.readouterr().err
+    step.run(job(val_to=2003, test_to=2003))
+    assert "warning" not in capsys.readouterr().err, "an empty span was not asked for"
 
 
 def test_no_training_storm_with_a_frame_is_refused_and_nothing_stays(job, store, film):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +288,47 @@ def test_frames_of_the_past_are_sent_and_those_of_the_future_are_not(repository,
     assert one["track"][2][1] == pytest.approx(16.0 + 482 / 111.195, abs=0.01)
     again = repository.store.read_bytes(one["path"].replace(".json", ".png"))
     assert len(again) > 20_000  # clouds beneath, not an empty sea
+
+
+@pytest.mark.parametrize(
+    ("card", "job", "hours"),
+    [
+        pytest.param({}, {}, (2, 5), id="an old card: at most 12 h old, at least 1 h apart"),
+        pytest.param({"max_frame_age_h": 48.0, "min_frame_gap_h": 4.0}, {}, (-10, 5), id="the card's own rule"),
+        pytest.param({"max_frame_age_h": 3.0, "min_frame_gap_h": None}, {}, (5,), id="half a rule"),
+        pytest.param(
+            {"max_frame_age_h": 48.0, "min_frame_gap_h": 4.0}, {"max_frame_age_h": 12.0}, (5,), id="the job's"
+        ),
+    ],
+)
+def test_frames_are_taken_as_for_the_records_of_the_served_model(repository, models, server, tracks, card, job, hours):
+    card = {"images": SPEC.model_dump(), **card}
+    repository.publish(0.0, decision_ref=put(repository, models[True], True, card), server=server.address)
+    write_frames(repository, (1.0, 4.0, 16.0))  # at 05:00, at 02:00, and at 14:00 the day before
+    receipt = forecast_step.run(
+        ForecastJob.parse(
+            {
+                "store": repository.url,
+                "tracks": "toy",
+                "stream": "toy",
+                "server": server.address,
+                "base_time": str(BASE),
+            }
+            | job
+        )
+    )
+    stored = repository.store.read_json(receipt.summary["forecasts"][0]["path"])
+    times = [datetime(2016, 9, 12, tzinfo=UTC) + timedelta(hours=h) for h in hours]
+    assert stored["frames"] == [frame_path("toy", time) for time in times]
+
+
+def test_a_card_with_hours_that_are_none_is_refused(repository, models, server, tracks):
+    card = {"images": SPEC.model_dump(), "max_frame_age_h": "soon"}
+    repository.publish(0.0, decision_ref=put(repository, models[True], True, card), server=server.address)
+    with pytest.raises(ContractError, match="does not say which images it takes"):
+        forecast_step.run(
+            ForecastJob(store=repository.url, tracks="toy", stream=None, server=server.address, base_time=str(BASE))
+        )
 
 
 def test_a_stream_without_a_frame_is_nothing_new(ask):

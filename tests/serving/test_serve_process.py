@@ -121,6 +121,41 @@ def test_an_address_that_is_not_this_machines_is_refused(repository):
         start(ServeJob(store=repository.url, host="192.0.2.1"))
 
 
+def test_a_store_that_is_no_folder_is_refused_with_what_to_run_instead():
+    with pytest.raises(InputError, match="run TensorFlow Serving over it"):
+        start(ServeJob(store="memory://x"))
+
+
+def test_a_server_that_was_killed_is_started_again_by_the_same_command(process, repository):
+    """Its ready file stays behind, and must not speak for the next one; its lock and its ports are free."""
+    first, told, ready = process
+    first.kill()
+    first.wait(10)
+    assert ready.exists()
+    ports = [f"--grpc-port={told['grpc_port']}", f"--rest-port={told['rest_port']}"]
+    broken = eyewall("serve", f"--store={repository.url}", *ports, f"--ready-file={ready}", "--host=192.0.2.1")
+    assert broken.wait(60) == 65
+    broken.communicate()
+    assert not ready.exists()  # it never was ready
+
+    again = eyewall("serve", f"--store={repository.url}", *ports, f"--ready-file={ready}")
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert again.poll() is None, again.stderr.read()
+            assert time.monotonic() < deadline, "the server never became ready"
+            time.sleep(0.05)
+        assert json.loads(ready.read_text())["pid"] == again.pid
+        with Client(f"127.0.0.1:{told['grpc_port']}") as client:
+            assert client.predict(INPUTS, "track", label="stable").version == 1
+        again.terminate()
+        _, log = again.communicate(timeout=60)
+    finally:
+        again.kill()
+    lines = [line.split(" ", 2)[2] for line in log.splitlines()]  # after date and time; nothing of TensorFlow's own
+    assert f"serving slow stable = 1, track stable = 1 of store {repository.url!r}" in lines
+
+
 def test_an_empty_repository_is_served_and_healthy(repository, serve):
     server = serve(repository.url)
     with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/healthz", timeout=10) as response:
@@ -145,7 +180,9 @@ def run_cli(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
 
 def test_models_are_listed_for_people_and_for_programs(repository, monkeypatch, capsys):
     store = f"--store={repository.url}"
-    assert run_cli(monkeypatch, capsys, "models", "list", store)[1].startswith("no model is served")
+    assert "it is not there: check --store" in run_cli(monkeypatch, capsys, "models", "list", store)[1]
+    Path(repository.url).mkdir()
+    assert "publish one with eyewall publish" in run_cli(monkeypatch, capsys, "models", "list", store)[1]
     repository.publish(2.0)
     repository.publish(3.0)
     _, out, _ = run_cli(monkeypatch, capsys, "models", "list", store)
@@ -161,6 +198,7 @@ def test_a_rollback_by_command_and_its_refusals(repository, monkeypatch, capsys)
     store = f"--store={repository.url}"
     code, _, err = run_cli(monkeypatch, capsys, "models", "rollback", "nope", store)
     assert (code, err) == (65, "eyewall: no served model 'nope': there is none; publish one with eyewall publish\n")
+    assert not Path(repository.url).exists()  # no lock is made in a store that is not there
     repository.publish(2.0)
     repository.publish(3.0)
     code, out, _ = run_cli(monkeypatch, capsys, "models", "rollback", "track", store, "--reason=drifts", "--json")
@@ -181,6 +219,48 @@ def test_the_config_for_tensorflows_own_server_is_what_its_format_says(repositor
     assert (config.name, config.base_path, config.model_platform) == ("track", "/models/track", "tensorflow")
     assert list(config.model_version_policy.specific.versions) == [1, 2]
     assert dict(config.version_labels) == {"stable": 2, "previous": 1}
+
+
+def test_a_rollback_on_a_server_that_is_away_changes_nothing_and_keeps_its_time(repository, monkeypatch, capsys):
+    repository.publish(2.0)
+    repository.publish(3.0)
+    before = repository.store.read_bytes("serving/models.json")
+    options = (f"--store={repository.url}", "--server=127.0.0.1:1", "--timeout-s=0.5")
+    code, _, err = run_cli(monkeypatch, capsys, "models", "rollback", "track", *options)
+    assert code == 69
+    assert err.startswith("eyewall: model server 127.0.0.1:1 does not answer within 0.5 s")  # not 30 s for each call
+    assert repository.store.read_bytes("serving/models.json") == before
+
+
+@pytest.mark.parametrize("command", [("list",), ("rollback", "track"), ("config", "--base=/models")])
+def test_a_models_json_that_is_lost_is_not_taken_for_a_repository_without_models(
+    repository, monkeypatch, capsys, command
+):
+    repository.publish(2.0)
+    repository.store.remove("serving/models.json")
+    code, out, err = run_cli(monkeypatch, capsys, "models", *command, f"--store={repository.url}")
+    assert (code, out) == (65, "")
+    assert "serving/models.json is missing although serving/track/1 are there: restore it from a copy" in err
+
+
+@pytest.mark.parametrize("base", ["", " ", "/models\n}"])
+def test_a_base_that_is_no_folder_is_refused(repository, monkeypatch, capsys, base):
+    repository.publish(2.0)
+    code, out, err = run_cli(monkeypatch, capsys, "models", "config", f"--store={repository.url}", f"--base={base}")
+    assert (code, out) == (65, "")
+    assert "is no folder: give serving/ of the store" in err
+
+
+def test_the_store_of_the_settings_file_is_the_one_that_is_listed(repository, monkeypatch, capsys, tmp_path):
+    repository.publish(2.0)
+    (tmp_path / "eyewall.toml").write_text(f'store = "{repository.url}"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EYEWALL_STORE", raising=False)
+    monkeypatch.delenv("EYEWALL_SETTINGS", raising=False)
+    assert "gain2.0" in run_cli(monkeypatch, capsys, "models", "list")[1]
+    (tmp_path / "eyewall.toml").write_text("store = [")
+    monkeypatch.setenv("EYEWALL_STORE", repository.url)
+    assert "gain2.0" in run_cli(monkeypatch, capsys, "models", "list")[1]  # a damaged file is in nobody's way
 
 
 def test_the_store_is_taken_from_the_environment_too(repository, monkeypatch, capsys):

@@ -178,3 +178,27 @@ def test_readers_never_see_a_file_half_written(tmp_path: Path) -> None:
 
     assert writer.returncode == 0
     assert reads > 10
+
+
+def test_an_object_store_that_refuses_is_one_sentence_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client has errors of its own: without credentials botocore's NoCredentialsError is no OSError."""
+    import fsspec.implementations.memory
+
+    class NoCredentialsError(Exception):
+        pass
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    store = Store("memory://refusing")
+    for name in ("cat_file", "exists", "find", "pipe_file"):
+        monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, name, refuse)
+    for call in (
+        lambda: store.read_bytes("a"),
+        lambda: store.exists("a"),
+        lambda: store.list_files("a"),
+        lambda: store.write_bytes("a", b"x"),
+        lambda: store.read_manifest("a"),
+    ):
+        with pytest.raises(StorageError, match="Unable to locate credentials; check its URL, credentials and network"):
+            call()

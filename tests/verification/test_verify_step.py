@@ -15,7 +15,10 @@ from eyewall.cli import run_job
 from eyewall.contracts.errors import ContractError, InputError, LeakError, NothingNew, StorageError
 from eyewall.contracts.jobs import GateJob, VerifyJob
 from eyewall.contracts.manifest import Receipt, Reference
+from eyewall.records.dataset import read_schema
+from eyewall.records.statistics import skew
 from eyewall.storage import resolve
+from eyewall.storage.store import sha256_of
 from eyewall.verification import evaluate, step
 from eyewall.verification.report import BASELINES
 
@@ -144,7 +147,7 @@ def test_frames_reach_the_model_by_storm_and_base_time(store, verify, add_model,
     """The toy model is `deg_per_frame` off to the north for each frame that it is given."""
     from eyewall.records.dataset import load
 
-    without = cases_of(store, verify(model_ref=add_model()))
+    without = cases_of(store, verify(model_ref=add_model(), fit_to=2004))  # as the records train
     receipt = verify(model_ref=add_model(), records_ref=toy_records.path)
     given = cases_of(store, receipt)
 
@@ -233,6 +236,80 @@ def test_a_candidate_that_has_seen_the_seasons_is_refused(store, verify, add_mod
         verify(model_ref=add_model(**seasons))
 
     assert store.list_files("evaluations") == []
+
+
+def test_a_decks_name_is_part_of_what_is_verified(store, tmp_path):
+    """The same bytes under another ATCF name are another storm: not the evaluation that is there."""
+    rows = [
+        f"WP, 05, {time:%Y%m%d%H},   , BEST,   0, {120 + 5 * n}N, {1500 - 7 * n}E,  65,  985, TY\n"
+        for year in (2001, 2002)
+        for n, time in enumerate(pd.date_range(f"{year}-08-01", periods=20, freq="6h"))
+    ]
+    for name, part in (("bwp052001.dat", rows[:20]), ("bwp052002.dat", rows[20:])):
+        (tmp_path / "fit" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "fit" / name).write_text("".join(part))
+    found = []
+    for name in ("bwp052002.dat", "bwp992002.dat"):
+        (tmp_path / name).write_text("".join(rows[20:]))
+        job = VerifyJob(
+            store=store.url, truth=str(tmp_path / name), fit=str(tmp_path / "fit"), season_from=2002, season_to=2002,
+            resamples=100, plots=False,
+        )  # fmt: skip
+        found.append(run_job(job))
+
+    assert found[0].result.uri != found[1].result.uri
+    assert set(cases_of(store, found[0])["storm_id"]) == {"WP052002"}
+    assert set(cases_of(store, found[1])["storm_id"]) == {"WP992002"}
+
+
+def test_clipers_fit_is_that_of_all_cases_also_where_records_hold_few(store, verify, toy_records):
+    """With frames only, too: it is the reference, not a part of the model; and the report says how many both had."""
+    report = step.read_report(store, verify(records_ref=toy_records.path, frames_only=True).result.uri)
+    cut = toy_records.manifest.counts["train"]
+
+    # four seasons of 4 storms, 15 base times each
+    assert (report.sample.fit_seasons, report.sample.fit_cases, report.sample.fit_storms) == ((2001, 2004), 240, 16)
+    assert cut == 240
+    assert report.sample.cases < 120
+
+
+def test_a_model_with_a_card_says_on_how_many_samples_its_own_cliper_was_fitted(store, verify, add_model, capsys):
+    """In the report, and on stderr beside the fit of the table's CLIPER."""
+    path = add_model()
+    card = store.local(f"{path}/model.json")
+    values = json.loads(card.read_bytes())
+    values["cliper"] = {"cases": [77, 70, 60, 40, 20], "lead_forms": ["linear"] * 3 + ["persistence_12h"] * 2}
+    card.write_text(json.dumps(values))
+    manifest = store.local(f"{path}/manifest.json")
+    listed = json.loads(manifest.read_bytes())
+    for entry in listed["files"]:
+        if entry["path"] == "model.json":
+            entry["sha256"] = sha256_of(card)
+    manifest.write_text(json.dumps(listed))
+
+    report = step.read_report(store, verify(model_ref=path, fit_to=2004).result.uri)
+
+    assert report.candidate.cliper_cases == {"6": 77, "12": 70, "24": 60, "48": 40, "72": 20}
+    assert report.candidate.cliper_forms["72"] == "persistence_12h"
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        "fitted on 240 cases of 16 storms, seasons 2001-2004 (too few for its quadratic form at 6 h, 12 h, 24 h, 48 h,"
+        " 72 h); inside models/aaaaaaaaaaaaaaaa: on 77 training" in told
+    )
+
+
+def test_a_test_split_unlike_the_training_split_is_told_in_the_report_and_on_stderr(store, verify, toy_records, capsys):
+    """The toy records' storms of 2006 and 2007 happen to move more slowly: five sentences, one a lead."""
+    report = step.read_report(store, verify(records_ref=toy_records.path).result.uri)
+    schema = read_schema(toy_records.folder())
+
+    expected = skew(schema.statistics["train"], schema.statistics["test"])
+    assert expected
+    assert list(report.sample.skew) == expected
+    told = capsys.readouterr().err
+    assert told.count("warning: the test split of the records is unlike their training split") == 1
+    assert all(sentence in told for sentence in expected)
+    assert step.read_report(store, verify().result.uri).sample.skew == ()
 
 
 @pytest.mark.parametrize(
