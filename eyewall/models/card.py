@@ -26,6 +26,9 @@ class Normalisation(BaseModel):
     pressure_std_hpa: float = Field(20.0, gt=0)
     image_mean: float = Field(260.0, description="kelvin or grey level, over pixels that are not missing")
     image_std: float = Field(30.0, gt=0)
+    #: Where base positions are counted from: CLIPER's meridian, and the middle of the hemisphere's storm belt.
+    lon_origin_deg: float = 135.0
+    lat_origin_deg: float = 20.0
 
 
 class LeadSkill(BaseModel):

@@ -1,5 +1,6 @@
 """What a training knows before its first step: the records' geometry, CLIPER as fitted on them, the scales."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from eyewall.contracts.features import (
     DAY_OF_YEAR,
     IMAGES,
     LEADS_H,
+    PAST_LAT_DEG,
     PAST_PRESSURE_HPA,
     PAST_WIND_KT,
     SEASON,
@@ -74,7 +76,12 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
         cliper=cliper,
         scale_km=tuple(float(v) for v in scale_km),
         lead_weight=tuple(float(v) for v in weight),
-        normalisation=_normalisation(schema),
+        normalisation=_normalisation(schema).model_copy(
+            update={
+                "lon_origin_deg": cliper.lon_origin_deg,
+                "lat_origin_deg": math.copysign(20.0, float(np.median(train.features[PAST_LAT_DEG][:, -1]))),
+            }
+        ),
     )
 
 
