@@ -35,6 +35,9 @@ IMAGE_OF = {
     "serve": "serve",
 }  # fmt: skip
 
+#: Label of a step's container: the store that it works on, as Airflow names it.
+STORE_LABEL = "eyewall.store"
+
 _MEMORY = re.compile(r"^[1-9][0-9]{0,5}(Mi|Gi)$")
 _IMAGE = re.compile(r"^[a-z0-9]+([._/:-][A-Za-z0-9]+)*(@sha256:[0-9a-f]{64})?$")
 _LABEL = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"

@@ -32,7 +32,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may ever have been able to read."""
     beside = path.with_name(f".{path.name}.tmp")
     beside.unlink(missing_ok=True)
@@ -50,7 +50,7 @@ def _secrets(places: Places) -> dict[str, str]:
             "session": secrets.token_urlsafe(32),
             "fernet": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         }
-        _write_private(path, json.dumps(made) + "\n")
+        write_private(path, json.dumps(made) + "\n")
     found: dict[str, str] = json.loads(path.read_text())
     return found
 
@@ -58,7 +58,7 @@ def _secrets(places: Places) -> dict[str, str]:
 def password(places: Places) -> str:
     """The password of USER, made at the first call."""
     if not places.passwords.exists():
-        _write_private(places.passwords, json.dumps({USER: secrets.token_urlsafe(12)}) + "\n")
+        write_private(places.passwords, json.dumps({USER: secrets.token_urlsafe(12)}) + "\n")
     return str(json.loads(places.passwords.read_text())[USER])
 
 

@@ -77,12 +77,21 @@ def _status(as_json: Annotated[bool, typer.Option("--json", help="print one line
         sys.stdout.write(f"{name:<14} {state}\n")
 
 
+@app.command("prepare")
+def _prepare() -> None:
+    """In containers, before Airflow starts: its database, its tables and its password file, from the environment."""
+    from eyewall.platform.prepare import prepare
+
+    prepare(lambda text: Console(stderr=True).print(text, markup=False))
+
+
 @app.command("demo")
 def _demo(
     small: Annotated[
         bool, typer.Option("--small", help="a smaller season and fewer steps, as the tests run it")
     ] = False,
     folder: Annotated[str, typer.Option(help="where; it is emptied first")] = "",
+    backend: Annotated[str, typer.Option(help="where the steps run: process or docker")] = "process",
 ) -> None:
     """The whole main job on a simulated season, from an empty folder; everything is stopped afterwards."""
     from pathlib import Path
@@ -90,5 +99,5 @@ def _demo(
     from eyewall.platform.demo import FULL, SMALL, demo
     from eyewall.platform.demo_results import show
 
-    results = demo(SMALL if small else FULL, Path(folder) if folder else None)
+    results = demo(SMALL if small else FULL, Path(folder) if folder else None, backend=backend)
     show(results, Console())

@@ -19,14 +19,18 @@ from typing import Any
 
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.jobs import SimulateJob
+from eyewall.contracts.settings import Settings
 from eyewall.platform import airflow
+from eyewall.platform.containers import demand_images, remove_steps
 from eyewall.platform.demo_progress import Progress
 from eyewall.platform.demo_results import Results, collect
-from eyewall.platform.demo_season import SETTINGS_NAME, Season, read_season, settings_text
+from eyewall.platform.demo_season import SETTINGS_NAME, STREAM, Season, read_season, settings_text
 from eyewall.platform.places import Places
 from eyewall.platform.ports import Ports
 from eyewall.platform.rest import FINAL, Airflow
 from eyewall.platform.up import Installation, down, up
+
+BACKENDS = ("process", "docker")
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,24 @@ FULL = Size(first_season=2001, last_season=2020, storms_per_season=12, imaged_st
 SMALL = Size(first_season=2006, last_season=2020, storms_per_season=12, imaged_storms=1, steps=200)
 
 
-def demo(size: Size, folder: Path | None = None, environ: Mapping[str, str] = os.environ) -> Results:
+def demo(
+    size: Size, folder: Path | None = None, environ: Mapping[str, str] = os.environ, backend: str = "process"
+) -> Results:
     """Run the demo in ``folder`` (default: var/demo of the project) and say what came of it.
 
-    Raises EyewallError with the failing task's own words; nothing keeps running in any case.
+    ``backend`` is where Airflow runs the steps: process, or docker; the simulator, Airflow and the model server are
+    processes of this machine in both. Raises EyewallError with the failing task's own words; nothing keeps running in
+    any case.
     """
+    if backend not in BACKENDS:
+        raise InputError(f"no demo with backend {backend!r}: give {' or '.join(BACKENDS)}")
     began = time.monotonic()
     places = Places.find(environ, folder.resolve() if folder else Path("var/demo"))
     plain = {name: value for name, value in environ.items() if not name.startswith("EYEWALL_")}
     with Progress() as progress:
         progress.say("clearing what an earlier demo left")
         _clear(places)
-        installation = _installation(places, size, plain)
+        installation = _installation(places, size, plain, backend)
         try:
             with _season_in_the_making(places, size, plain) as making:
                 up(installation, progress.say)
@@ -88,15 +98,21 @@ def _clear(places: Places) -> None:
         if not (places.var / SETTINGS_NAME).exists():
             raise InputError(f"{places.var} is not empty and no demo's: give another --folder, or remove it yourself")
         down(Installation.of({"EYEWALL_SETTINGS": os.devnull}, places.var))
+        if 'backend = "docker"' in (places.var / SETTINGS_NAME).read_text(errors="replace"):
+            remove_steps(Settings(backend="docker"), str(places.var / "store"))
         shutil.rmtree(places.var)
     places.make()
 
 
-def _installation(places: Places, size: Size, environ: Mapping[str, str]) -> Installation:
-    """Settings file and free ports of this demo."""
+def _installation(places: Places, size: Size, environ: Mapping[str, str], backend: str) -> Installation:
+    """Settings file and free ports of this demo. Raises InputError where containers are wanted and cannot be had."""
     file = places.var / SETTINGS_NAME
-    file.write_text(settings_text(places.var, size, Ports.free()))
-    return Installation.of({**environ, "EYEWALL_SETTINGS": str(file)}, places.var)
+    file.write_text(settings_text(places.var, size, Ports.free(), backend))
+    installation = Installation.of({**environ, "EYEWALL_SETTINGS": str(file)}, places.var)
+    if backend == "docker":
+        demand_images(installation.settings, tuple(installation.settings.streams[STREAM]))
+        (places.var / "store").mkdir()  # the engine mounts only what is there, and would make it root's
+    return installation
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """The demo's season: its settings file, and what the simulator says of it."""
 
 import json
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eyewall.contracts.errors import ContractError
-from eyewall.platform.ports import HOST, Ports
+from eyewall.platform.ports import Ports
 
 if TYPE_CHECKING:
     from eyewall.platform.demo import Size
@@ -48,7 +49,7 @@ def _last_day(end: str) -> str:
     return f"{datetime.fromisoformat(end) - timedelta(seconds=1):%Y-%m-%d}T00:00:00Z"
 
 
-def settings_text(var: Path, size: "Size", ports: Ports) -> str:
+def settings_text(var: Path, size: "Size", ports: Ports, backend: str = "process") -> str:
     """The settings file of the demo: one stream, every step of it, one ingest run a day."""
     tracks = str(var / "season" / "besttrack.csv")
     last = size.last_season
@@ -81,11 +82,28 @@ def settings_text(var: Path, size: "Size", ports: Ports) -> str:
     lines = [
         "# Written by `eyewall platform demo`: copy it to make an installation of your own.",
         f"store = {json.dumps(str(var / 'store'))}",
-        f"server = {json.dumps(f'{HOST}:{ports.grpc}')}",
+        f"backend = {json.dumps(backend)}",
         f"default_stream = {json.dumps(STREAM)}",
         'ingest_cron = "0 0 * * *"  # the season has four slots a day: one run a day',
         *(f"{name}_port = {port}" for name, port in ports._asdict().items()),
     ]
     for verb, values in stream.items():
         lines += ["", f"[streams.{STREAM}.{verb}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + (_docker_lines(var) if backend == "docker" else [])) + "\n"
+
+
+def _docker_lines(var: Path) -> list[str]:
+    """The tables for steps in containers, which see the store and the season at the same paths as Airflow does."""
+    mounts = [(var / "store", "false"), (var / "season", "true")]
+    return [
+        "",
+        "[docker]",
+        'network = "host"  # the model server listens on this machine\'s loopback address only',
+        f'user = "{os.getuid()}:{os.getgid()}"  # so that whoever runs the demo owns what it leaves',
+        "mounts = [",
+        *(f"  {{source = {json.dumps(str(f))}, target = {json.dumps(str(f))}, read_only = {ro}}}," for f, ro in mounts),
+        "]",
+        "",
+        "[docker.resources.train]",
+        f"cpus = {min(2, os.cpu_count() or 1)}  # two workers",
+    ]

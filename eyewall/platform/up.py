@@ -11,7 +11,7 @@ from pathlib import Path
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.jobs import ServeJob
 from eyewall.contracts.settings import Settings
-from eyewall.platform import airflow, postgres
+from eyewall.platform import airflow, containers, postgres
 from eyewall.platform.places import Places
 from eyewall.platform.ports import HOST, Ports, demand_free
 from eyewall.platform.processes import Service, Supervisor
@@ -150,10 +150,13 @@ def _wait_until_healthy(installation: Installation, say: Say, timeout_s: float) 
 
 
 def down(installation: Installation) -> int:
-    """End everything of this installation; how many processes were ended, PostgreSQL counted as one."""
+    """End everything of this installation; how many were ended: processes, containers of steps, PostgreSQL as one."""
     installation.places.make()
     with installation.supervisor.lock():
         ended = installation.supervisor.stop(SERVICES)
+        ended += containers.remove_steps(
+            installation.settings, airflow.absolute_store(installation.places, installation.settings)
+        )
         return ended + postgres.stop(installation.places.postgres)
 
 

@@ -32,7 +32,8 @@ class Heartbeat:
         name = environ.get(FILE_VARIABLE)
         self._path = Path(name) if name else None
         self._launcher = int(environ.get(LAUNCHER_VARIABLE, "0"))
-        self._progress = 0
+        self._steps = 0
+        self.shown = 0  #: what the file says: the count of progress, or FINISHED, or SERVING
         self._progressed_at = time.monotonic()
 
     def start(self) -> "Heartbeat":
@@ -44,20 +45,24 @@ class Heartbeat:
 
     def progress(self) -> None:
         """Say that the training loop has got a bit further; called first when a step is done."""
-        self._progress, self._progressed_at = max(self._progress, 0) + 1, time.monotonic()
+        self._steps += 1
+        self.shown, self._progressed_at = self._steps, time.monotonic()
 
     def finish(self) -> None:
         """Say that all steps are done: what comes now may take as long as it takes."""
-        self._progress = FINISHED
+        self.shown = FINISHED
 
     def serve(self) -> None:
-        """Say that this replica has no steps of its own: it does what others ask, now or much later."""
-        self._progress = SERVING
+        """Say that others have to get further now: a server has no steps, a worker waits for the chief's checkpoint.
+
+        Until the next `progress`. Whoever is waited for has a heartbeat of its own.
+        """
+        self.shown = SERVING
 
     def _write(self, path: Path) -> None:
         """Progress, and when it was made, and now: seconds of the monotonic clock, which all processes share."""
         beside = path.with_name(path.name + ".tmp")
-        beside.write_text(f"{self._progress} {self._progressed_at:.3f} {time.monotonic():.3f}\n")
+        beside.write_text(f"{self.shown} {self._progressed_at:.3f} {time.monotonic():.3f}\n")
         beside.replace(path)
 
     def _beat(self, path: Path) -> None:

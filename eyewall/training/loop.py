@@ -47,6 +47,7 @@ class WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: i
         self.peak, self.steps = peak, steps
 
     def __call__(self, step: Any) -> Any:
+        """The rate of the step after so many."""
         done = tf.cast(step, tf.float32)
         warm = min(_WARM_UP_STEPS, max(self.steps // 5, 1))
         cosine = 0.5 * (1 + tf.cos(math.pi * tf.minimum(done / self.steps, 1.0)))

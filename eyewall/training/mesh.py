@@ -56,7 +56,7 @@ class DeviceMesh:
             [parts[piece] for piece in self.pieces], self.layout(BATCH, *[None] * (len(rows.shape) - 1))
         )
 
-    def variable(self, value: Array, layout: Any, name: str) -> Any:
+    def variable(self, value: Array | np.generic, layout: Any, name: str) -> Any:
         """A variable of which each device holds its part only; every process gives the same whole ``value``."""
         return dtensor.DVariable(self._place(value, layout), name=name)
 
@@ -66,7 +66,7 @@ class DeviceMesh:
             raise ValueError(f"{variable.name} is {tuple(variable.shape)}, the value {np.shape(value)}")
         variable.assign(self._place(value, variable.layout))
 
-    def _place(self, value: Array, layout: Any) -> Any:
+    def _place(self, value: Array | np.generic, layout: Any) -> Any:
         return dtensor.relayout(dtensor.copy_to_mesh(tf.constant(value), self.whole(np.ndim(value))), layout)
 
     def gather(self, variables: Sequence[Any]) -> list[Array]:

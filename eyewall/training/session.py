@@ -116,6 +116,7 @@ class Session:
         """Validate, remember the best weights, and write everything down."""
         weights, optimizer = self.weights.read()
         if self._validation is None:
+            self.beat.serve()
             return
         state = self.state
         state.weights, state.optimizer = weights, optimizer

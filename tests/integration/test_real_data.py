@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from eyewall.platform.ports import HOST, Ports
+from eyewall.platform.ports import Ports
 from eyewall.platform.rest import Airflow
 from eyewall.platform.up import Installation, down, up
 from eyewall.satellite.frame import read_frame
@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.shared_data, py
 
 SETTINGS = """
 store = "{var}/store"
-server = "{host}:{ports.grpc}"
 default_stream = "cwb"
 airflow_port = {ports.airflow}
 grpc_port = {ports.grpc}
@@ -92,7 +91,7 @@ def platform(shared_data: Path) -> Iterator[Platform]:
         var = Path(name) / "var"
         var.mkdir()
         settings = Path(name) / "eyewall.toml"
-        settings.write_text(SETTINGS.format(var=var, data=shared_data, host=HOST, ports=Ports.free()))
+        settings.write_text(SETTINGS.format(var=var, data=shared_data, ports=Ports.free()))
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "EYEWALL"))}
         installation = Installation.of({**environ, "EYEWALL_SETTINGS": str(settings)}, var)
         try:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from eyewall.contracts.cluster import Replica
-from eyewall.contracts.errors import ContractError, InputError, TrainingError
+from eyewall.contracts.errors import ContractError, InputError, StorageError, TrainingError
 from eyewall.contracts.jobs import TrainJob
 from eyewall.training import launcher
-from eyewall.training.heartbeat import FINISHED, Pulse
+from eyewall.training.heartbeat import FINISHED, SERVING
 from eyewall.training.launcher import MAX_RESTARTS, launch, local_cluster, replica_command
+from eyewall.training.pulse import Pulse
 from eyewall.training.strategies import replica_of
 
 #: What each script begins with: its role, a count of its starts in the working directory, a heartbeat.
@@ -122,7 +123,7 @@ def test_restarts_are_bounded(script: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [pytest.param(65, InputError, id="input"), pytest.param(70, TrainingError, id="diverged")]
+    ("code", "error"), [pytest.param(65, InputError, id="input"), pytest.param(74, StorageError, id="store")]
 )
 def test_an_error_that_would_come_again_is_passed_on_at_once(script: Path, code: int, error: type[Exception]) -> None:
     """With the replica's own sentence, though its peer fails with another code because of it."""
@@ -198,6 +199,9 @@ def test_a_pulse_tells_silence_from_stalling(tmp_path: Path) -> None:
     path.write_text(str(FINISHED))
     pulse.look(20.0)
     assert pulse.progress == FINISHED
+    path.write_text(f"{SERVING} 1.0 2.0")
+    pulse.look(20.0)
+    assert pulse.stalled_s(99.0) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from job_maker import JobMaker
 
-from eyewall.contracts.errors import ContractError, InputError, TrainingError
+from eyewall.contracts.errors import ContractError, DivergedError, InputError
 from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, ImageSpec
 from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.manifest import Receipt
@@ -221,12 +221,15 @@ def test_images_wanted_and_none_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_diverging_training_stops_with_its_step(make_job: JobMaker) -> None:
-    """Not a model of NaN: an error, and no model."""
+    """Not a model of NaN: an error that a retry would only repeat (65), and no model."""
     job = make_job(learning_rate=1e30, steps=40)
 
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+: lower --learning-rate 1e\+30"):
+    with pytest.raises(
+        DivergedError, match=r"the loss is (nan|inf) at step \d+: lower --learning-rate 1e\+30"
+    ) as error:
         run(job)
 
+    assert error.value.exit_code == 65
     assert Store(job.store).list_files("models") == []
 
 
@@ -239,7 +242,20 @@ def test_a_diverging_training_stops_with_its_step(make_job: JobMaker) -> None:
         pytest.param({"workers": 2}, ContractError, "'single' has 1 worker, not 2", id="single with two"),
         pytest.param({"strategy": "parameter_server"}, ContractError, "0 parameter servers", id="no ps"),
         pytest.param({"ps": 1}, ContractError, "leave out --ps 1", id="ps where none belongs"),
-        pytest.param({"strategy": "model_parallel"}, InputError, "comes with the cluster backend", id="model parallel"),
+        pytest.param({"strategy": "model_parallel"}, ContractError, "leave nothing to share", id="mesh of one"),
+        pytest.param({"devices": 2}, ContractError, "'single' has no mesh: leave out --devices 2", id="mesh of none"),
+        pytest.param(
+            {"strategy": "model_parallel", "devices": 3, "workers": 2, "model_axis": 2},
+            ContractError,
+            "axis of 2 does not divide 2 replicas of 3 devices",
+            id="crooked mesh",
+        ),
+        pytest.param(
+            {"strategy": "model_parallel", "devices": 2, "workers": 3, "batch": 8},
+            ContractError,
+            "batch of 8 cannot be shared out evenly among the 3 copies",
+            id="batch of a mesh",
+        ),
         pytest.param({"records_ref": "records/none"}, ContractError, "no artifact 'records/none'", id="no records"),
     ],
 )
