@@ -1,8 +1,8 @@
 """Jobs: one frozen, typed object per step, which round-trips through the command line ``eyewall <verb> …``.
 
 A field becomes an option of the same name with dashes (or the name given by ``option=``), a tuple becomes a repeated
-option, a flag becomes ``--flag/--no-flag``. But for the store, fields left at their default are not passed on, so that a
-job's command stays short. Fields named ``*_ref`` take a path or URL of an artifact, or of the receipt that names it.
+option, a flag becomes ``--flag/--no-flag``. But for the store, fields left at their default are not passed on, so that
+a job's command stays short. Fields named ``*_ref`` take a path or URL of an artifact, or of the receipt that names it.
 """
 
 from typing import Any, ClassVar, Literal, Self
