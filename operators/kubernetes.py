@@ -56,7 +56,7 @@ class KubernetesBackend:
 
 
 def as_pods_see_it(job: Job, settings: Settings) -> Job:
-    """``job`` with store and model server as pods see them. Raises ContractError for a store that they cannot see."""
+    """``job`` with its store as pods see it. Raises ContractError for one that they cannot see."""
     own = settings.kubernetes
     store = own.store or job.store
     folder = store.removeprefix("file://")
@@ -65,10 +65,7 @@ def as_pods_see_it(job: Job, settings: Settings) -> Job:
             f"pods cannot see the store {store!r}: give kubernetes.store as a URL, or as a folder below a mount of "
             "kubernetes.mounts with read_only = false"
         )
-    changes: dict[str, Any] = {"store": store}
-    if own.server is not None and "server" in type(job).model_fields:
-        changes["server"] = own.server
-    return job.model_copy(update=changes)
+    return job.model_copy(update={"store": store})
 
 
 def _holds(folder: str, path: str) -> bool:

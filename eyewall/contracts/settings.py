@@ -97,8 +97,9 @@ class Settings(BaseModel):
 
     @property
     def server_address(self) -> str:
-        """host:port of the model server's gRPC: the one that is named, or the local platform's."""
-        return self.server or f"127.0.0.1:{self.grpc_port}"
+        """host:port of the model server's gRPC as the backend's steps see it; the local platform's where none is named."""
+        elsewhere = {"docker": self.docker.server, "kubernetes": self.kubernetes.server}.get(self.backend)
+        return elsewhere or self.server or f"127.0.0.1:{self.grpc_port}"
 
     def job(self, verb: str, stream: str | None = None, **values: Any) -> Job:
         """The job of ``verb`` for ``stream``: the step's defaults, then the stream's settings, then ``values``.

@@ -73,3 +73,14 @@ def test_a_stream_has_no_say_in_where_results_go(field, tmp_path):
 def test_the_model_server_is_the_platforms_own_unless_another_is_named():
     assert Settings(grpc_port=18500).server_address == "127.0.0.1:18500"
     assert Settings(server="tfs.example:8500").server_address == "tfs.example:8500"
+
+
+@pytest.mark.parametrize("backend", ["docker", "kubernetes"])
+def test_the_model_server_is_as_the_backends_steps_see_it_and_a_stream_may_say_another(backend):
+    """Publishing to another server than forecasts ask is how a new version is tried before all follow it."""
+    values = {"server": "models:8500", "streams": {"a": {"publish": {"server": "canary:8500"}, "forecast": {}}}}
+    settings = Settings.model_validate({"backend": backend, backend: {"server": "inside:8500"}, **values})
+
+    assert settings.job("forecast", "a", tracks="t").server == "inside:8500"
+    assert settings.job("publish", "a", decision_ref="d").server == "canary:8500"
+    assert Settings.model_validate({backend: {"server": "inside:8500"}, **values}).server_address == "models:8500"

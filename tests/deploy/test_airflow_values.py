@@ -89,7 +89,6 @@ def test_forecasts_ask_the_fleet_and_publishing_tries_the_canary(settings: Setti
     forecast = settings.job("forecast", "himawari9")
     publish = settings.job("publish", "himawari9", **GIVEN["publish"])
 
-    assert settings.kubernetes.server is None  # it would go before both
     assert forecast.server == "model-server:8500"  # type: ignore[attr-defined]
     assert publish.server == "model-server-canary:8500"  # type: ignore[attr-defined]
     assert publish.server_base == "/store/serving"  # type: ignore[attr-defined]

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from docker_engine import IMAGE, Bench
+from docker_engine import Bench
 
-from eyewall.contracts.jobs import GateJob, IngestJob, Job
+from eyewall.contracts.jobs import IngestJob, Job
 from eyewall.contracts.settings import Settings
 from operators.docker import DockerBackend, container_name
 from operators.outcome import Outcome
@@ -291,7 +291,7 @@ def test_two_tries_at_once_share_one_container(bench):
 
 @pytest.mark.parametrize("obedient", [pytest.param(True, id="obedient"), pytest.param(False, id="deaf to SIGTERM")])
 def test_a_stopped_task_leaves_no_container(bench, monkeypatch, obedient):
-    monkeypatch.setattr("operators.docker.GRACE_S", 1.0)
+    monkeypatch.setattr("operators.step_container.GRACE_S", 1.0)
     bench.plan(lines=["halfway"], until="never", obedient=obedient)
     task = Task(bench)
     running = task.in_background()
@@ -378,15 +378,3 @@ def test_a_volume_of_the_engine_can_hold_the_store(bench):
         assert "true" in task.said
     finally:
         bench.engine.remove_volume(name)
-
-
-def test_the_model_servers_address_is_the_one_that_containers_see(bench):
-    from eyewall.contracts.jobs import ForecastJob
-
-    task = Task(bench, server="models:8500", network="bridge")
-    job = ForecastJob(store=str(bench.store), tracks="/data/tracks.csv")
-
-    assert "--server=models:8500" in task.backend.container(job, "eyewall-x").command
-    gate = GateJob(store=str(bench.store), evaluation_ref="e")
-    assert not [arg for arg in task.backend.container(gate, "eyewall-x").command if "server" in arg]
-    assert task.backend.container(gate, "eyewall-x").image == IMAGE

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.placement import DockerSettings, Mount, Resources
-from operators.docker import container_environment, container_name, demand_mounted, gpus, lines, mount_of
+from operators.docker import container_environment, container_name, demand_mounted, mount_of
+from operators.step_container import gpus, lines
 
 #: What the engine takes as a name.
 NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")

@@ -57,15 +57,6 @@ def test_a_store_that_pods_cannot_see_fails_for_good_before_a_pod_is_made(table)
     assert "kubernetes.mounts" in outcome.sentence
 
 
-def test_the_model_server_is_as_pods_see_it():
-    own = settings(store="s3://b/p", server="tfs.serving:8500")
-
-    assert as_pods_see_it(own.job("publish", decision_ref="d"), own).server == "tfs.serving:8500"
-    assert "server" not in as_pods_see_it(gate(own), own).model_fields_set
-    without = settings(store="s3://b/p")
-    assert as_pods_see_it(without.job("publish", decision_ref="d"), without).server == "127.0.0.1:8500"
-
-
 class Made:
     """Stands for an operator; remembers what it was made of and asked."""
 
