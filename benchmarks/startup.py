@@ -82,7 +82,8 @@ def first_step(api: client.CoreV1Api, namespace: str, began: float) -> float:
     while True:
         for pod in api.list_namespaced_pod(namespace).items:
             with suppress(ApiException):
-                for line in api.read_namespaced_pod_log(pod.metadata.name, namespace).splitlines():
+                log = api.read_namespaced_pod_log(pod.metadata.name, namespace, _preload_content=False)
+                for line in log.data.decode().splitlines():  # preloaded, it comes as the text of a bytes object
                     if line.startswith("first step"):
                         return float(line.split()[2]) - began
         time.sleep(0.1)

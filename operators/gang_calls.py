@@ -163,6 +163,7 @@ def async_sender(client: Any) -> AsyncSend:
     from kubernetes_asyncio.client.exceptions import ApiException
 
     async def send(call: Call) -> Answer:
+        """One request."""
         try:
             response = await client.call_api(call.path, call.method, **_arguments(call))
             text = (await response.read()).decode(errors="replace")

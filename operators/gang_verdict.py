@@ -123,7 +123,7 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
     deleted_at = pod["metadata"].get("deletionTimestamp")
     going_on = code is None and not deleted_at and pod.get("status", {}).get("phase") != "Failed"
     at = str((terminated(pod) or {}).get("finishedAt") or deleted_at or "")
-    if code != 0 and (silent := _silence(gang, name, replica, events, at)):
+    if code != 0 and (silent := _silence(gang, name, replica, events, at, going_on)):
         return silent if not going_on or silent.rank == _SILENT else None
     if code == 0 or going_on:
         return None
@@ -141,12 +141,13 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
     return _End(rank, at, name, replica, sentence)
 
 
-def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: str) -> _End | None:
+def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: str, going_on: bool) -> _End | None:
     """What the probe has found: this replica silent, or waiting for one that is."""
     told = [(event.get("reason"), event.get("message") or "") for event in events]
     unwell = [message for reason, message in told if reason == "Unhealthy" and message.startswith("Liveness probe")]
     for message in unwell:
-        if found := _CANNOT_BE_ASKED.match(message):
+        # Of one that has just ended it says so too; only of one that goes on is it news.
+        if going_on and (found := _CANNOT_BE_ASKED.match(message)) and "not running" not in message:
             return _End(_SILENT, at, name, replica, f"{replica} is frozen: its probe cannot be run ({found[1][:200]})")
         if "has been silent" in message:
             return _End(_SILENT, at, name, replica, f"{replica} has been silent for {gang.heartbeat_timeout_s:g} s")

@@ -97,7 +97,7 @@ class Settings(BaseModel):
 
     @property
     def server_address(self) -> str:
-        """host:port of the model server's gRPC as the backend's steps see it; the local platform's where none is named."""
+        """host:port of the model server as the backend's steps see it; the local platform's where none is named."""
         elsewhere = {"docker": self.docker.server, "kubernetes": self.kubernetes.server}.get(self.backend)
         return elsewhere or self.server or f"127.0.0.1:{self.grpc_port}"
 

@@ -20,6 +20,7 @@ from eyewall.contracts.settings import Settings
 from operators import gang_trigger
 from operators.distributed_training import DistributedTrainingOperator
 from operators.gang_members import GANG_LABEL
+from operators.gang_run import backoff_s
 from operators.outcome import Outcome
 
 SOURCE = (Path(__file__).parent / "fake_replica.py").read_text()
@@ -241,4 +242,5 @@ def gang_pods(cluster: Cluster) -> list[str]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A triggerer that looks more often, so that a test of seconds need not wait for its polls."""
     monkeypatch.setattr(gang_trigger, "POLL_S", 0.4)
+    monkeypatch.setattr(gang_trigger, "backoff_s", lambda gang, tries: backoff_s(gang, tries) / 4)
     logging.getLogger("kubernetes").setLevel(logging.WARNING)

@@ -19,7 +19,7 @@ from gang_driver import Drive, a_job, container_of, gang_settings, lives, pod_of
 from kubernetes.client import SchedulingV1Api
 from kubernetes_cluster import Cluster
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.slow]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(400)]
 STEPS = 12
 SLOW = {"FAKE_STEP_S": "0.5"}
 Told = tuple[Drive, int]

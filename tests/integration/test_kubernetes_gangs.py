@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,93 +21,79 @@ from gang_driver import (
     gang_settings,
     left,
     lives,
-    nothing_left,
     quick,
     steps_done,
     tell,
     until,
 )
-from kubernetes_cluster import Cluster, context, namespace_of_its_own, serialised
+from kubernetes_cluster import Cluster, context, serialised
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.slow]
+from eyewall.contracts.settings import Settings
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
 SLOW = {"FAKE_STEP_S": "0.5"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future]]:
+    """What happens to gangs and their tasks, each beside the others."""
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
-        yield
+        yield from tell(STORIES, tmp_path_factory)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with namespace_of_its_own() as made:
-        yield made
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """The pods' user is another one than the test's."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o777)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def devices(cluster: Cluster) -> Iterator[str]:
-    """Two devices of a kind of this test's own on one node: the scheduler only counts them."""
-    resource = f"eyewall.io/test-{secrets.token_hex(4)}"
-    node = cluster.api.list_node().items[0].metadata.name
+@contextmanager
+def two_devices(cluster: Cluster) -> Iterator[str]:
+    """Two devices on one node, of a kind of this story's own: the scheduler only counts them."""
+    resource, node = f"eyewall.io/{cluster.namespace}", cluster.api.list_node().items[0].metadata.name
     pointer = "/status/capacity/" + resource.replace("/", "~1")
     cluster.api.patch_node_status(node, [{"op": "add", "path": pointer, "value": "2"}])
-    until(lambda: resource in (cluster.api.read_node(node).status.allocatable or {}), 30)
-    yield resource
-    cluster.api.patch_node_status(node, [{"op": "remove", "path": pointer}])
-    cluster.api.patch_node_status(node, [{"op": "remove", "path": pointer.replace("capacity", "allocatable")}])
+    try:
+        until(lambda: resource in (cluster.api.read_node(node).status.allocatable or {}), 30)
+        yield resource
+    finally:
+        for part in ("capacity", "allocatable"):
+            cluster.api.patch_node_status(node, [{"op": "remove", "path": pointer.replace("capacity", part)}])
 
 
-def with_devices(cluster: Cluster, store: Path, devices: str, each: int = 1) -> Any:
-    resources = {"train": {"cpus": 0.1, "memory": "128Mi", "shm": "16Mi", "gpus": each}}
+def with_devices(cluster: Cluster, store: Path, devices: str) -> Settings:
+    """Each replica takes one of them."""
+    resources = {"train": {"cpus": 0.1, "memory": "128Mi", "shm": "16Mi", "gpus": 1}}
     return gang_settings(cluster, store, gpu_resource=devices, resources=resources)
 
 
-def test_two_gangs_that_each_need_all_devices_both_finish_twenty_times_in_a_row(cluster, store, devices):
-    settings = with_devices(cluster, store, devices)
-    for turn in range(20):
-        gangs = [Drive(settings, a_job(run=f"{turn}-{n}"), run_id=f"race-{turn}-{n}").start() for n in "ab"]
-
-        assert [gang.end().code for gang in gangs] == [0, 0], turn
-        assert [steps_done(store, f"{turn}-{n}") for n in "ab"] == [3, 3]
-        # Nobody ever held half: the loser waited instead of being taken back.
-        assert {status for gang in gangs for status in gang.statuses()} <= {"room", "done"}
-    assert nothing_left(cluster)
-
-
-def test_a_gang_too_large_for_now_waits_without_a_pod_and_runs_when_room_is_made(cluster, store, devices):
-    resources = {"requests": {"cpu": "10m", devices: "1"}, "limits": {devices: "1"}}
-    image = gang_settings(cluster, store).kubernetes.image("train")
-    container = {"name": "base", "image": image, "command": ["sleep", "600"], "resources": resources}
-    holder = {"metadata": {"name": "holder"}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
-    cluster.api.create_namespaced_pod(cluster.namespace, holder)
-    cluster.wait_for(lambda pod: pod.spec.node_name)
-    gang = Drive(with_devices(cluster, store, devices), a_job(run="large"), run_id="large")
-
-    assert gang.turn(None) is None
-    assert left(cluster) == ["pod/holder"]  # neither a replica nor the lease
-    assert gang.deferral.trigger.state == "waiting"
-    cluster.api.delete_namespaced_pod("holder", cluster.namespace, grace_period_seconds=0)
-    gang.to_the_end(fire(gang.deferral.trigger))
-
-    assert (gang.outcome.code, gang.outcome.summary) == (0, {"steps": 3, "first": 0})
-    assert nothing_left(cluster)
+def races(cluster: Cluster, store: Path, times: int) -> list[Drive]:
+    """Two gangs that each need both devices, started at the same moment, again and again."""
+    finished = []
+    with two_devices(cluster) as devices:
+        settings = with_devices(cluster, store, devices)
+        for turn in range(times):
+            gangs = [Drive(settings, a_job(run=f"{turn}-{n}"), run_id=f"race-{turn}-{n}").start() for n in "ab"]
+            for gang in gangs:
+                gang.end()
+                assert steps_done(store, gang.job.run) == 3
+            finished += gangs
+    return finished
 
 
-@pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future]]:
-    """What happens to a gang's task, each beside the others."""
-    yield from tell(STORIES, tmp_path_factory)
+def too_large(cluster: Cluster, store: Path) -> tuple[Drive, str, list[str]]:
+    """A pod holds one of two devices, and lets it go after a while."""
+    with two_devices(cluster) as devices:
+        settings = with_devices(cluster, store, devices)
+        container = {
+            "name": "base", "image": settings.kubernetes.image("train"), "command": ["sleep", "600"],
+            "resources": {"limits": {devices: "1"}},
+        }  # fmt: skip
+        holder = {"metadata": {"name": "holder"}, "spec": {"containers": [container]}}
+        cluster.api.create_namespaced_pod(cluster.namespace, holder)
+        cluster.wait_for(lambda pod: pod.spec.node_name)
+        gang = Drive(settings, a_job(run="large"), run_id="large")
+        assert gang.turn(None) is None
+        there, state = left(cluster), gang.deferral.trigger.state
+        cluster.api.delete_namespaced_pod("holder", cluster.namespace, grace_period_seconds=0)
+        gang.to_the_end(fire(gang.deferral.trigger))
+        return gang, state, there
 
 
 def killed_task(cluster: Cluster, store: Path, requests: int) -> tuple[Drive, list[str]]:
@@ -167,6 +153,9 @@ def stopped_in_its_slot(cluster: Cluster, store: Path) -> list[str]:
 
 
 STORIES: dict[str, tuple[Any, ...]] = {
+    "races": (races, 10),
+    "more_races": (races, 10),
+    "too_large": (too_large,),
     # Requests of a creation: look, lease, lease, nodes, pods, CHIEF (6), lease, lease, WORKER (9), Service (10).
     "killed_after_the_chief": (killed_task, 6),
     "killed_after_the_worker": (killed_task, 9),
@@ -177,9 +166,24 @@ STORIES: dict[str, tuple[Any, ...]] = {
 }
 
 
+def test_two_gangs_that_each_need_all_devices_both_finish_twenty_times(stories):
+    """The loser waits: nobody ever holds half, and is taken back."""
+    gangs = stories["races"].result(400) + stories["more_races"].result(400)
+
+    assert [gang.outcome.code for gang in gangs] == [0] * 40
+    assert {status for gang in gangs for status in gang.statuses()} <= {"room", "done"}
+
+
+def test_a_gang_too_large_for_now_waits_without_a_pod_and_runs_when_room_is_made(stories):
+    gang, state, there = stories["too_large"].result(200)
+
+    assert (state, there) == ("waiting", ["pod/holder"])  # neither a replica nor the lease
+    assert (gang.outcome.code, gang.outcome.summary) == (0, {"steps": 3, "first": 0})
+
+
 @pytest.mark.parametrize("when", ["killed_after_the_chief", "killed_after_the_worker", "killed_after_the_service"])
 def test_a_task_killed_while_it_creates_is_taken_over_by_its_next_try_without_a_second_cluster(stories, when):
-    gang, made = stories[when].result(120)
+    gang, made = stories[when].result(300)
 
     assert (gang.outcome.code, gang.outcome.summary["steps"]) == (0, 3)
     assert len(made) == (1 if when == "killed_after_the_chief" else 2)
@@ -187,7 +191,7 @@ def test_a_task_killed_while_it_creates_is_taken_over_by_its_next_try_without_a_
 
 
 def test_a_killed_triggerer_is_replaced_and_the_gang_never_knows(stories):
-    gang = stories["killed_triggerer"].result(120)
+    gang = stories["killed_triggerer"].result(300)
 
     assert (gang.outcome.code, gang.outcome.summary, gang.statuses()) == (0, {"steps": 8, "first": 0}, [])
     assert gang.lives == 1
@@ -195,4 +199,4 @@ def test_a_killed_triggerer_is_replaced_and_the_gang_never_knows(stories):
 
 @pytest.mark.parametrize("how", ["ended_by_a_person", "stopped_in_its_slot"])
 def test_a_task_that_is_ended_takes_its_gang_along(stories, how):
-    assert stories[how].result(120) == []
+    assert stories[how].result(300) == []

@@ -144,6 +144,19 @@ def test_of_a_silent_replica_and_one_that_waited_for_it_the_silent_one_is_the_ca
     assert (both.replica, both.sentence) == ("worker-1", "worker-1 has been silent for 20 s")
 
 
+@pytest.mark.parametrize(
+    ("message", "blamed"),
+    [
+        pytest.param("Error response from daemon: Container abc is paused", "worker-1", id="a frozen container"),
+        pytest.param("rpc error: container not running (abc)", "chief-0", id="one that ends just now"),
+    ],
+)
+def test_a_replica_that_cannot_even_be_asked_is_the_cause_if_it_goes_on(message, blamed):
+    told = {"g-worker-1": [event("worker-1", "Unhealthy", f"Liveness probe errored: {message}")]}
+
+    assert verdict(LOST_PEER, events=told).replica == blamed
+
+
 def test_events_of_an_earlier_life_do_not_count():
     old = [event("worker-1", "Unhealthy", "Liveness probe failed: the replica has been silent for", uid="another")]
 
