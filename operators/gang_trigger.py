@@ -24,6 +24,8 @@ from operators.gang_verdict import Verdict, judge
 
 #: Seconds between two looks at a gang.
 POLL_S = 2.0
+#: Kubelets tell the end of a container a second or two late, and not in the order in which containers ended.
+CAUSE_WITHIN_S = 4.0
 #: Rights can be missing for a moment (a rotated token); after this long somebody has to look.
 _REFUSED_FOR_S = 120.0
 #: Pods that nobody is deleting, where there should be none: the task is asked to look.
@@ -128,7 +130,8 @@ class GangTrigger(BaseTrigger):
             if self.gang.queue is None:
                 await self._release()
             return None, POLL_S
-        if not verdict.sure:
+        deadline = time.monotonic() + CAUSE_WITHIN_S
+        while not verdict.sure and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
             verdict, _ = await self._judge()
         return self._event_of(verdict), POLL_S

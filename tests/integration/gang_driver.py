@@ -175,7 +175,7 @@ def left(cluster: Cluster) -> list[str]:
 def nothing_left(cluster: Cluster) -> bool:
     """Whether everything is gone, also what the garbage collector takes a second for."""
     try:
-        until(lambda: not left(cluster), 20)
+        until(lambda: not left(cluster), 60)
     except AssertionError:
         pytest.fail(f"left behind: {left(cluster)}")
     return True

@@ -206,8 +206,9 @@ def test_the_training_goes_on_from_its_checkpoint_and_ends_with_all_its_steps(st
 
     assert (gang.outcome.code, gang.outcome.summary["steps"]) == (0, STEPS)
     assert gang.outcome.summary["first"] > 2  # resumed, not begun again
-    assert (gang.statuses(), begun) == (["lost", "room", "done"], 2)
-    assert says in gang.events[0]["sentence"]
+    happened = [event for event in gang.events if event["status"] != "room"]  # once, or again if others were faster
+    assert ([event["status"] for event in happened], begun) == (["lost", "done"], 2)
+    assert says in happened[0]["sentence"]
 
 
 def test_a_replica_that_calls_its_input_unusable_ends_the_task_for_good(stories):

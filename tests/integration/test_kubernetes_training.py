@@ -125,7 +125,8 @@ def test_a_worker_killed_in_the_middle_costs_no_step_and_changes_no_loss(cluster
     expected = alone(job, tmp_path)
 
     outcome = training.end(240)
-    assert (outcome.code, training.statuses()) == (0, ["lost", "room", "done"]), outcome.sentence
+    assert outcome.code == 0, outcome.sentence
+    assert [status for status in training.statuses() if status != "room"] == ["lost", "done"]
     found = losses(store, outcome.summary["model"])
     assert len(found) == 300
     assert found == pytest.approx(expected, abs=1e-3)

@@ -55,6 +55,7 @@ def cluster(monkeypatch):
 
     monkeypatch.setattr(GangTrigger, "_ask", asked)
     monkeypatch.setattr(gang_trigger, "POLL_S", 0.001)
+    monkeypatch.setattr(gang_trigger, "CAUSE_WITHIN_S", 0.05)
     monkeypatch.setattr("operators.gang_trigger.backoff_s", lambda gang, tries: 0.001)
     monkeypatch.setattr("operators.distributed_training.time.sleep", lambda s: made.tick())
     return made
@@ -153,6 +154,23 @@ def test_a_lost_replica_shows_its_log_and_the_gang_is_made_again(cluster, caplog
     assert f"[worker-0] log of {lost}" in said
     assert (waiting.state, waiting.restarts, room["status"]) == ("waiting", 1, "room")
     assert (again.state, again.restarts) == ("watching", 1)
+
+
+def test_the_cause_of_a_loss_may_come_to_light_after_the_failure_that_it_caused(cluster, monkeypatch):
+    monkeypatch.setattr(gang_trigger, "CAUSE_WITHIN_S", 5.0)
+    trigger = deferred(cluster)
+    cluster.tick()
+    cluster.end(trigger.gang.chief, 1, message="a peer is gone")
+    look = cluster.tick
+
+    def later(seconds=1):
+        look(seconds)
+        if cluster.seconds == 6:
+            cluster.end(f"{trigger.gang.name}-worker-0", 137)
+
+    monkeypatch.setattr(cluster, "tick", later)
+
+    assert event_of(trigger)["replica"] == "worker-0"
 
 
 def test_after_three_restarts_the_task_fails_to_be_tried_again(cluster):
