@@ -26,8 +26,8 @@ from eyewall.contracts.errors import EXIT_INPUT, EXIT_SOFTWARE, EXIT_TEMPORARY, 
 from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.settings import Settings
 from operators import gang_steps
-from operators.gang_calls import PATIENCE_S, ApiAway, ApiRefused, Calls, Send, T, send_all, sender
-from operators.gang_members import Gang, gang_name, is_gang, replica_pod, workers_beside_chief
+from operators.api_calls import PATIENCE_S, ApiAway, ApiRefused, Calls, Send, T, send_all, sender
+from operators.gang_members import Gang, gang_name, is_gang, replica_pod
 from operators.gang_placement import Need
 from operators.gang_run import MAX_RESTARTS, Wait, again, begin, settle
 from operators.gang_trigger import GangTrigger
@@ -58,7 +58,7 @@ class DistributedTrainingOperator(StepPod):
             raise ContractError(
                 f"strategy {job.strategy!r} with {job.workers} workers is one process: run it as a single pod"
             )
-        replicas = 1 + workers_beside_chief(job) + job.ps
+        replicas = 1 + job.workers_beside_chief + job.ps
         gpus = replicas * settings.kubernetes.resources_of("train").gpus
         super().__init__(settings=settings, job=job, **{"pool_slots": max(gpus, 1), **kwargs})
         self.training = job
@@ -114,7 +114,7 @@ class DistributedTrainingOperator(StepPod):
         return Gang(
             name=gang_name(self.settings.store, ti.dag_id, ti.run_id, ti.task_id, map_index),
             namespace=kubernetes.namespace,
-            workers=workers_beside_chief(self.training),
+            workers=self.training.workers_beside_chief,
             ps=self.training.ps,
             queue=kubernetes.queue,
             place_timeout_s=kubernetes.gang_timeout_s,

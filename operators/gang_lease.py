@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from operators.gang_calls import Call, Calls
+from operators.api_calls import Call, Calls
 from operators.gang_members import Gang
 
 LEASE = "eyewall-gangs"

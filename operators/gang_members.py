@@ -80,11 +80,6 @@ def gang_name(store: str, dag_id: str, run_id: str, task_id: str, map_index: int
     return f"gang-{slug}-{key}" if slug else f"gang-{key}"  # a Service's name begins with a letter
 
 
-def workers_beside_chief(job: TrainJob) -> int:
-    """Replicas of role ``worker``: the chief of a synchronous cluster trains too, and is counted in ``workers``."""
-    return job.workers if job.strategy == "parameter_server" else job.workers - 1
-
-
 def is_gang(job: TrainJob) -> bool:
     """Whether the job's replicas are pods of their own; a mesh may also lie within one."""
     return job.strategy in ("multi_worker", "parameter_server") or (

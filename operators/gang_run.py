@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from operators import gang_lease, gang_steps
-from operators.gang_calls import ApiRefused, Calls
+from operators.api_calls import ApiRefused, Calls
 from operators.gang_members import RESTARTS_ANNOTATION, Gang
 from operators.gang_placement import Need
 from operators.gang_steps import PodMaker, Seen

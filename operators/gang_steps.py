@@ -15,7 +15,7 @@ from typing import Any
 
 from eyewall.contracts.cluster import Replica
 from operators import gang_lease
-from operators.gang_calls import ApiRefused, Call, Calls
+from operators.api_calls import ApiRefused, Call, Calls
 from operators.gang_members import GANG_LABEL, RESTARTS_ANNOTATION, Gang, owner_of, service
 from operators.gang_placement import Need, Placement, place
 from operators.gang_verdict import terminated

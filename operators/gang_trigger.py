@@ -15,7 +15,7 @@ from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHo
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from operators import gang_lease, gang_steps
-from operators.gang_calls import ApiAway, ApiRefused, Calls, T, asend_all, async_sender
+from operators.api_calls import ApiAway, ApiRefused, Calls, T, asend_all, async_sender
 from operators.gang_members import Gang, owner_of
 from operators.gang_placement import Need
 from operators.gang_run import backoff_s

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from operators.gang_calls import Answer, ApiRefused, Call
+from operators.api_calls import Answer, ApiRefused, Call
 from operators.pod_end import end_of
 from operators.pod_trigger import pod_path, pods_path
 

@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.triggers.base import TriggerEvent
 
-from operators.gang_calls import ApiAway, ApiRefused, AsyncSend, Call, Calls, asend_all, async_sender
+from operators.api_calls import ApiAway, ApiRefused, AsyncSend, Call, Calls, asend_all, async_sender
 from operators.outcome import Outcome
 from operators.pod_end import Object, PodEnd
 from operators.pod_watch import PodWatch

@@ -26,7 +26,7 @@ from kubernetes.client import models as k8s  # type: ignore[import-untyped]
 from eyewall.contracts.errors import EXIT_INPUT, EXIT_TEMPORARY, EXIT_UNAVAILABLE
 from eyewall.contracts.jobs import Job
 from eyewall.contracts.settings import Settings
-from operators.gang_calls import PATIENCE_S, Answer, ApiAway, ApiRefused, Call, Calls, T, send_all, sender
+from operators.api_calls import PATIENCE_S, Answer, ApiAway, ApiRefused, Call, Calls, T, send_all, sender
 from operators.outcome import Outcome, small
 from operators.pod_claim import JOB_ANNOTATION, PodClaim, StillThere
 from operators.pod_end import BASE, end_of, gone

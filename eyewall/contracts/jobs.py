@@ -153,6 +153,11 @@ class TrainJob(Job):
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
     heartbeat_timeout_s: float = Field(120.0, gt=0, description="a replica silent for this long is lost")
 
+    @property
+    def workers_beside_chief(self) -> int:
+        """Replicas of role ``worker``: the chief of a synchronous cluster trains too, and is counted in ``workers``."""
+        return self.workers if self.strategy == "parameter_server" else self.workers - 1
+
 
 class VerifyJob(Job):
     """Candidate, incumbent, CLIPER and persistence on one homogeneous sample."""

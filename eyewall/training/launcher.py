@@ -33,7 +33,6 @@ from eyewall.contracts.errors import (
 from eyewall.contracts.jobs import TrainJob
 from eyewall.training.heartbeat import FILE_VARIABLE, FINISHED, LAUNCHER_VARIABLE, START_UP_S
 from eyewall.training.pulse import Pulse
-from eyewall.training.strategies import workers_beside_chief
 from eyewall.training.tensorflow_setup import THREADS_VARIABLE, usable_cores
 
 MAX_RESTARTS = 3
@@ -83,7 +82,7 @@ class _Process:
 
 def local_cluster(job: TrainJob) -> Cluster:
     """A cluster on free loopback ports, whose chief trains too, but for parameter servers."""
-    workers = workers_beside_chief(job)
+    workers = job.workers_beside_chief
     with contextlib.ExitStack() as held:  # all held at once, so that no port is given twice
         addresses = [f"127.0.0.1:{_free_port(held)}" for _ in range(1 + workers + job.ps)]
     return Cluster(chief=addresses[0], workers=tuple(addresses[1 : 1 + workers]), ps=tuple(addresses[1 + workers :]))

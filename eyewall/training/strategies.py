@@ -87,15 +87,10 @@ def replica_of(job: TrainJob, environ: Mapping[str, str] = os.environ) -> Replic
         replica = Replica(role=config["task"]["type"], index=config["task"]["index"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ContractError(f"TF_CONFIG is not a cluster and a task: {text[:200]!r}") from None
-    wanted = {"chief": 1, "worker": workers_beside_chief(job), "ps": job.ps}
+    wanted = {"chief": 1, "worker": job.workers_beside_chief, "ps": job.ps}
     if members != wanted:
         raise ContractError(f"TF_CONFIG has {members} and the job wants {wanted}: make them agree")
     return replica
-
-
-def workers_beside_chief(job: TrainJob) -> int:
-    """Replicas of role ``worker``: the chief of a synchronous cluster trains too, and is counted in ``workers``."""
-    return job.workers if job.strategy == "parameter_server" else job.workers - 1
 
 
 @dataclass(frozen=True)

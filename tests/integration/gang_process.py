@@ -10,7 +10,7 @@ from gang_driver import Drive, FakeGang
 
 from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.settings import Settings
-from operators.gang_calls import Send
+from operators.api_calls import Send
 
 
 class DyingGang(FakeGang):

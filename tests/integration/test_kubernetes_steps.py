@@ -28,7 +28,7 @@ from kubernetes_cluster import (
     to_the_end,
 )
 
-from operators.gang_calls import send_all, sender
+from operators.api_calls import send_all, sender
 from operators.kubernetes import KubernetesBackend
 from operators.pod_trigger import PodLog
 from operators.step import raise_for

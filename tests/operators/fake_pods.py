@@ -4,7 +4,7 @@ import copy
 import json
 from datetime import UTC, datetime
 
-from operators.gang_calls import Answer, ApiAway, ApiRefused
+from operators.api_calls import Answer, ApiAway, ApiRefused
 
 KUBECONFIG = """
 apiVersion: v1
@@ -27,7 +27,7 @@ class FakePods:
         self._made = 0
 
     def __call__(self, call):
-        """As operators.gang_calls.sender's."""
+        """As operators.api_calls.sender's."""
         self.calls.append(call)
         if self.away > 0:
             self.away -= 1

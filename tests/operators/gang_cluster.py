@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from operators.gang_calls import Answer, Call, answer_of
+from operators.api_calls import Answer, Call, answer_of
 from operators.gang_placement import Need, place
 
 ZERO = datetime(2026, 11, 21, tzinfo=UTC)
@@ -49,7 +49,7 @@ class FakeCluster:
         return [thing for (k, _), thing in self.objects.items() if k == kind]
 
     def send(self, call: Call) -> Answer:
-        """One request. Raises as `operators.gang_calls` says."""
+        """One request. Raises as `operators.api_calls` says."""
         self.calls.append(call)
         match = _PATH.match(call.path)
         assert match, call.path

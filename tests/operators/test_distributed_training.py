@@ -13,8 +13,8 @@ from eyewall.contracts.errors import ContractError
 from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.settings import Settings
 from operators import gang_lease, gang_trigger
+from operators.api_calls import ApiAway, ApiRefused
 from operators.distributed_training import DistributedTrainingOperator
-from operators.gang_calls import ApiAway, ApiRefused
 from operators.gang_run import backoff_s
 from operators.gang_trigger import GangTrigger
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eyewall.contracts.jobs import TrainJob
 from operators import gang_lease
-from operators.gang_calls import send_all
+from operators.api_calls import send_all
 from operators.gang_members import RESTARTS_ANNOTATION, Gang, replica_pod
 from operators.gang_placement import Need
 from operators.gang_run import Wait, again, begin, settle

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eyewall.contracts.cluster import Replica
 from eyewall.contracts.jobs import TrainJob
-from operators.gang_members import Gang, gang_name, is_gang, owner_of, replica_pod, service, workers_beside_chief
+from operators.gang_members import Gang, gang_name, is_gang, owner_of, replica_pod, service
 
 JOB = TrainJob(
     store="/store", records_ref="records/r", run="r", strategy="parameter_server", workers=2, ps=1, receipt="receipts/x"
@@ -61,7 +61,7 @@ def test_names_differ_by_every_part_and_by_the_installation():
 def test_which_trainings_are_gangs(strategy, workers, gang, beside):
     job = TrainJob(store="s", records_ref="r", run="r", strategy=strategy, workers=workers)
 
-    assert (is_gang(job), workers_beside_chief(job)) == (gang, beside)
+    assert (is_gang(job), job.workers_beside_chief) == (gang, beside)
 
 
 def test_every_replica_finds_the_others_by_names_below_the_service():

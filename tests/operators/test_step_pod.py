@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eyewall.contracts.settings import Settings
 from operators import pod_claim, step_pod
-from operators.gang_calls import Answer, ApiRefused, send_all
+from operators.api_calls import Answer, ApiRefused, send_all
 from operators.pod_trigger import PodLog, StepPodTrigger
 from operators.step_pod import StepPod, pod_name
 
@@ -269,7 +269,7 @@ def test_an_answer_that_is_lost_makes_no_second_pod(settings, api):
 
 
 def test_an_api_server_that_is_away_is_asked_again(settings, api, monkeypatch):
-    monkeypatch.setattr("operators.gang_calls.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("operators.api_calls.time.sleep", lambda seconds: None)
     api.away = 6
     begin(settings())
 
@@ -437,9 +437,9 @@ def test_an_end_that_is_known_stays_whatever_keeps_its_pod_from_being_removed(se
 
 
 def test_an_api_server_that_stays_away_fails_the_try_and_leaves_the_pod(settings, api, monkeypatch):
-    monkeypatch.setattr("operators.gang_calls.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("operators.api_calls.time.sleep", lambda seconds: None)
     hours = iter(range(0, 10**9, 3600))
-    monkeypatch.setattr("operators.gang_calls.time.monotonic", lambda: next(hours))
+    monkeypatch.setattr("operators.api_calls.time.monotonic", lambda: next(hours))
     api.away = 10**6
 
     outcome = pod_of(settings()).run_pod(context(), None)
