@@ -70,6 +70,8 @@ class StepPod(KubernetesPodOperator):
         if own.queue is not None:
             # Kueue then holds the pod back until the queue's quota has room for it.
             labels["kueue.x-k8s.io/queue-name"] = own.queue
+            if own.queue_priority is not None:
+                labels["kueue.x-k8s.io/priority-class"] = own.queue_priority
         selector = dict(own.node_selector)
         if needs.gpus and own.gpu_generation is not None:
             selector[own.gpu_label] = own.gpu_generation  # a step without GPUs must not wait for such a node

@@ -203,6 +203,7 @@ class KubernetesSettings(_Placement):
     tolerations: tuple[Toleration, ...] = ()
     priority_class: ObjectName | None = None
     queue: ObjectName | None = Field(None, description="a Kueue LocalQueue of the namespace")
+    queue_priority: ObjectName | None = Field(None, description="a Kueue WorkloadPriorityClass: who goes first")
     start_timeout_s: int = Field(600, ge=10, description="scheduled, image pulled and running by then, or taken back")
     gang_timeout_s: int = Field(120, ge=5, description="all replicas scheduled by then, or all taken back")
     fs_group: int = Field(10001, ge=1, description="group that owns mounted claims; the images' own user and group")

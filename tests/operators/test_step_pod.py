@@ -202,6 +202,8 @@ def test_mounts_secrets_and_scratch(settings):
 def test_a_queue_is_named_to_kueue(settings):
     assert "kueue.x-k8s.io/queue-name" not in request_of(settings())["metadata"]["labels"]
     assert request_of(settings(queue="eyewall"))["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "eyewall"
+    labels = request_of(settings(queue="eyewall", queue_priority="eyewall-retrain"))["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/priority-class"] == "eyewall-retrain"
 
 
 def test_the_tasks_timeout_is_the_kubelets_too(settings):
