@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,13 +27,8 @@ from eyewall.storage import Store
 pytestmark = [pytest.mark.kubernetes, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TRAINING = {
-    "model": "track",
-    "strategy": "multi_worker",
-    "workers": 2,
-    "steps": 40,
-    "batch": 64,
-    "checkpoint_every": 20,
-}
+    "model": "track", "strategy": "multi_worker", "workers": 2, "steps": 600, "batch": 64, "checkpoint_every": 200,
+}  # fmt: skip
 SETTINGS = """
 store = "{var}/store"
 backend = "kubernetes"
@@ -90,16 +86,18 @@ max_worse_than_cliper_pct = 50.0
 class Platform(NamedTuple):
     """A running Airflow whose steps are pods of ``cluster``."""
 
+    installation: Installation
     airflow: Airflow
     cluster: Cluster
     store: Store
     var: Path
 
 
-def eyewall(*args: str) -> None:
-    """A step as a process of this machine."""
+def eyewall(*args: str, **more: str) -> None:
+    """The command line on this machine, with ``more`` in its environment."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "EYEWALL"))}
-    subprocess.run([sys.executable, "-m", "eyewall.cli", *args], env=environ, check=True, capture_output=True)
+    command = [sys.executable, "-m", "eyewall.cli", *args]
+    subprocess.run(command, env=environ | more, check=True, capture_output=True, timeout=300)
 
 
 def open_to_pods(folder: Path) -> Path:
@@ -152,9 +150,29 @@ def platform() -> Iterator[Platform]:
         try:
             up(installation, lambda text: None)
             with installation.client() as airflow:
-                yield Platform(airflow, cluster, Store(str(var / "store")), var)
+                yield Platform(installation, airflow, cluster, Store(str(var / "store")), var)
         finally:
             down(installation)
+
+
+def members(cluster: Cluster) -> dict[str, str]:
+    """The gang's running pods: name → uid."""
+    return {
+        pod.metadata.name: pod.metadata.uid
+        for pod in cluster.pods()
+        if "eyewall.io/gang" in pod.metadata.labels and pod.status.phase == "Running"
+    }
+
+
+def kill_and_start_again(installation: Installation, *services: str) -> None:
+    """SIGKILL, as a machine that fails would; then what an operator types."""
+    for name in services:
+        pid = installation.supervisor.pid_of(name)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    settings = installation.environ["EYEWALL_SETTINGS"]
+    eyewall("platform", "up", EYEWALL_SETTINGS=settings, EYEWALL_VAR=str(installation.places.var))
+    assert all(installation.supervisor.pid_of(name) for name in services)
 
 
 def losses(folder: Path) -> list[float]:
@@ -164,9 +182,19 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_retrain_in_pods_serves_a_model_whose_losses_are_the_process_backends(platform: Platform) -> None:
-    """Records, a gang of chief and worker, verify, gate, publish; and nothing of it is left in the cluster."""
+    """Records, a gang of chief and worker, verify, gate, publish; and nothing of it is left in the cluster.
+
+    Airflow's scheduler and triggerer are killed while the gang trains: it goes on, and no second one appears.
+    """
     platform.airflow.unpause("retrain")
     run_id = platform.airflow.trigger("retrain", {})
+    deadline = time.monotonic() + 300
+    while len(gang := members(platform.cluster)) < 2:
+        assert time.monotonic() < deadline, platform.airflow.tasks("retrain", run_id)
+        time.sleep(0.5)
+    kill_and_start_again(platform.installation, "scheduler", "triggerer")
+    now = members(platform.cluster)
+    assert now == {name: uid for name, uid in gang.items() if name in now}
     *_, states = platform.airflow.follow("retrain", run_id)
 
     for task, state in states.items():
