@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
+from docker.utils import kwargs_from_env
 
 BASE = "python:3.11-slim-bookworm"
 IMAGE = "eyewall-test-step:1"
@@ -46,9 +47,9 @@ sys.exit(plan.get("code", 0))
 
 @pytest.fixture(scope="session")
 def engine() -> "docker.APIClient":
-    """A client of the local engine; skips where none answers."""
+    """A client of the engine, the one of DOCKER_HOST if that is set; skips where none answers."""
     try:
-        client = docker.APIClient(version="auto")
+        client = docker.APIClient(version="auto", **kwargs_from_env())
         client.ping()
     except DockerException as error:
         pytest.skip(f"needs a Docker engine: {str(error)[:120]}")
