@@ -172,10 +172,24 @@ for _job in JOBS.values():
     app.command(_job.verb, help=(_job.__doc__ or "").strip())(_command(_job))
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C, and not as a plain KeyboardInterrupt.
+
+    Where that one passes through an exec(), as many imports do one, Python remembers it as unhandled, and ends by
+    SIGINT instead of with the exit code although it was caught.
+    """
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupted
+
+
 def main() -> None:
     """Entry point: every expected failure is one sentence on stderr and its exit code, never a traceback."""
     # A pod or a task is ended by SIGTERM: as an exception it lets every clean-up run before the process goes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # one that is ignored (nohup) stays so
+        signal.signal(signal.SIGINT, _interrupt)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news; Python still hears its errors
     try:
         code = app(standalone_mode=False)  # typer returns its own exits, such as 130 for Ctrl-C, instead of raising

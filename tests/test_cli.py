@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,20 @@ def test_a_long_summary_is_cut_in_print_and_short_in_a_pod_and_whole_as_json(tmp
     cli.finish(receipt, as_json=True)
     assert json.loads(capsys.readouterr().out) == receipt.summary
     assert json.loads(log.read_text()) == {"n": 3}
+
+
+def test_ctrl_c_ends_with_130_even_where_it_falls_into_an_exec_of_an_import(tmp_path):
+    """Python would end by SIGINT itself (-2): scripts that look at the exit code must not see two kinds of Ctrl-C."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal\n"
+        "from eyewall import cli\n"
+        'cli.app = lambda **_: exec("os.kill(os.getpid(), signal.SIGINT)")\n'
+        "cli.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        cwd=tmp_path,
+        capture_output=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (ended.returncode, ended.stderr) == (130, b"")
