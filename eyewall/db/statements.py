@@ -19,9 +19,9 @@ def folder() -> Path:
 
 @functools.cache
 def statement(name: str) -> bytes:
-    """The statement ``name`` as psycopg takes it. Raises ContractError for a name without a file."""
+    """The statement ``name``, or ``folder/name``, as psycopg takes it. Raises ContractError for one without a file."""
     path = folder() / f"{name}.sql"
-    if not name.isidentifier() or not path.is_file():
+    if not all(part.isidentifier() for part in name.split("/")) or not path.is_file():
         raise ContractError(f"no statement {name!r} in {folder()}")
     return path.read_bytes()
 
