@@ -91,18 +91,16 @@ def _waits_for_ever(status: int, text: str) -> bool:
 def send_all(calls: Calls[T], send: Send, patience_s: float = PATIENCE_S, log: logging.Logger | None = None) -> T:
     """Run to the end. Raises ApiRefused, and ApiAway after ``patience_s`` without an answer."""
     send_one = _patient(send, patience_s, log)
+
+    async def at_once(call: Call) -> Answer:
+        return send_one(call)
+
     try:
-        call = next(calls)
-        while True:
-            try:
-                answer = send_one(call)
-            except ApiRefused as refusal:
-                call = calls.throw(refusal)
-            else:
-                call = calls.send(answer)
+        asend_all(calls, at_once).send(None)  # nothing in it ever suspends
     except StopIteration as end:
         value: T = end.value
         return value
+    raise AssertionError("a blocking sender suspended")
 
 
 async def asend_all(calls: Calls[T], send: AsyncSend) -> T:

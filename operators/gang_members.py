@@ -5,14 +5,13 @@ that is tried again finds what an earlier try has left, whenever that was killed
 """
 
 import copy
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from eyewall.contracts.cluster import Cluster, Replica
 from eyewall.contracts.jobs import TrainJob
+from operators.object_names import slug_and_key
 
 PORT = 2222  #: every replica has an address of its own, so they all may listen on the same port
 GANG_LABEL, ROLE_LABEL, INDEX_LABEL = "eyewall.io/gang", "eyewall.io/role", "eyewall.io/index"
@@ -75,8 +74,7 @@ class Gang:
 
 def gang_name(store: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
     """A DNS label: readable, and distinct for distinct tasks of distinct installations (``store``)."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{dag_id}-{task_id}".lower()).strip("-")[:_SLUG].strip("-")
-    key = hashlib.sha256("\0".join((store, dag_id, run_id, task_id, str(map_index))).encode()).hexdigest()[:10]
+    slug, key = slug_and_key(store, dag_id, run_id, task_id, map_index, _SLUG)
     return f"gang-{slug}-{key}" if slug else f"gang-{key}"  # a Service's name begins with a letter
 
 

@@ -16,10 +16,10 @@ from operators.gang_members import RESTARTS_ANNOTATION, Gang
 from operators.gang_placement import Need
 from operators.gang_steps import PodMaker, Seen
 from operators.gang_verdict import judge
+from operators.object_names import JOB_ANNOTATION
 
 #: Lives that a gang may lose before the task fails, to be tried again by Airflow.
 MAX_RESTARTS = 3
-JOB_ANNOTATION = "eyewall.io/job"  #: on every step's pod: the sum of its image and command line
 _LONGEST_BACKOFF_S = 60.0
 
 

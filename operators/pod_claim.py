@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from operators.api_calls import Answer, ApiRefused, Call
+from operators.object_names import JOB_ANNOTATION
 from operators.pod_end import end_of
 from operators.pod_trigger import pod_path, pods_path
 
-JOB_ANNOTATION = "eyewall.io/job"  #: sum of image and command line: whether a pod that is there is this job's
 #: A namespace that was made this moment refuses pods until its service account is known.
 _NEW_NAMESPACE_S = 30.0
 

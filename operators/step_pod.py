@@ -27,8 +27,9 @@ from eyewall.contracts.errors import EXIT_INPUT, EXIT_TEMPORARY, EXIT_UNAVAILABL
 from eyewall.contracts.jobs import Job
 from eyewall.contracts.settings import Settings
 from operators.api_calls import PATIENCE_S, Answer, ApiAway, ApiRefused, Call, Calls, T, send_all, sender
+from operators.object_names import JOB_ANNOTATION, slug_and_key
 from operators.outcome import Outcome, small
-from operators.pod_claim import JOB_ANNOTATION, PodClaim, StillThere
+from operators.pod_claim import PodClaim, StillThere
 from operators.pod_end import BASE, end_of, gone
 from operators.pod_parts import container_security, environment, pod_security, resources, tolerations, volumes
 from operators.pod_trigger import PodLog, StepPodTrigger, events_call, pod_path
@@ -42,8 +43,7 @@ _KILL_PATIENCE_S = 20.0  # a task that is being killed has a minute itself
 
 def pod_name(store: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
     """A DNS label for any run id: readable, and distinct for distinct tasks of distinct installations (``store``)."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{dag_id}-{task_id}".lower()).strip("-")[:45].strip("-")
-    key = hashlib.sha256("\0".join((store, dag_id, run_id, task_id, str(map_index))).encode()).hexdigest()[:10]
+    slug, key = slug_and_key(store, dag_id, run_id, task_id, map_index, width=45)
     return f"{slug or 'step'}-{key}"
 
 
