@@ -14,6 +14,7 @@ def _step(verb: str, **labels: str) -> End:
 
 
 INGEST, FORECAST, PUBLISH, VERIFY = _step("ingest"), _step("forecast"), _step("publish"), _step("verify")
+JOB = End({"app.kubernetes.io/part-of": "eyewall", "app.kubernetes.io/component": "job", "eyewall.io/job": "17"})
 CHIEF = _step("train", **{"eyewall.io/gang": "gang-a", "eyewall.io/role": "chief"})
 WORKER = _step("train", **{"eyewall.io/gang": "gang-a", "eyewall.io/role": "worker"})
 SCHEDULER = End({"tier": "airflow", "component": "scheduler"})
@@ -71,6 +72,11 @@ def test_what_is_needed_is_open(policies: list[dict[str, Any]], source: End, tar
     ("source", "target", "port"),
     [
         pytest.param(INGEST, WORKER, 2222, id="step to training"),
+        pytest.param(JOB, End(address="10.0.0.5"), 5432, id="job to the database"),
+        pytest.param(JOB, API_SERVER, 6443, id="job to API server"),
+        pytest.param(JOB, STORE, 443, id="job to the internet"),
+        pytest.param(JOB, PAGE, 8080, id="job to Airflow"),
+        pytest.param(JOB, CHIEF, 2222, id="job to training"),
         pytest.param(STRANGER, CHIEF, 2222, id="stranger to training"),
         pytest.param(FAR_STRANGER, CHIEF, 2222, id="another namespace to training"),
         pytest.param(CHIEF, WORKER, 8080, id="training on another port"),

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -19,8 +20,12 @@ from typing import Any
 import pytest
 import yaml
 from rendered import OVERLAYS, kubectls, overlay
+from tiny_models import U, X, decide, put_model
 
 from eyewall import __version__
+from eyewall.contracts.jobs import PublishJob
+from eyewall.serving import publish_step
+from eyewall.storage import Store
 
 pytestmark = pytest.mark.kubernetes
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "PersistentVolume"}
@@ -141,13 +146,14 @@ ALLOWED = [
     ("events", "list"),
     ("services", "create get list delete"),
     ("leases.coordination.k8s.io", "create get update delete"),
+    ("configmaps", "create get patch delete"),  # of jobs
 ]
 REFUSED = [
     ("pods", "update deletecollection"),
     ("pods/exec", "create"),
     ("pods/eviction", "create"),
     ("secrets", "get list create"),
-    ("configmaps", "get"),
+    ("configmaps", "list update"),
     ("serviceaccounts/token", "create"),
     ("services", "update patch"),
     ("leases.coordination.k8s.io", "list"),
@@ -164,6 +170,23 @@ def test_airflow_may_do_what_its_operators_do_and_nothing_else(installed: str) -
     allowed, refused = _questions(ALLOWED, installed), _questions(REFUSED, installed)
 
     answers = _answers("eyewall-airflow", installed, [*allowed, *refused])
+
+    assert answers == dict.fromkeys(allowed, True) | dict.fromkeys(refused, False)
+
+
+def test_a_dispatcher_of_jobs_may_do_what_attempts_need_and_nothing_else(installed: str) -> None:
+    allowed = _questions(
+        [
+            ("pods", "create get list watch delete"),
+            ("pods/log", "get"),
+            ("events", "list"),
+            ("configmaps", "create get patch delete"),
+        ],
+        installed,
+    )
+    refused = _questions([*REFUSED, ("pods", "patch"), ("services", "create"), ("leases", "create")], installed)
+
+    answers = _answers("eyewall-dispatcher", installed, [*allowed, *refused])
 
     assert answers == dict.fromkeys(allowed, True) | dict.fromkeys(refused, False)
 
@@ -225,3 +248,51 @@ def test_the_folder_of_the_store_is_bound_to_the_claim(installed: str) -> None:
         assert time.monotonic() < end, f"the claim is {phase}"
         time.sleep(0.5)
     assert Path(_json("pv", f"{installed}-store")["spec"]["hostPath"]["path"]).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _has_image(f"eyewall-serve:{__version__}"), reason="needs the image eyewall-serve: make images")
+def test_what_the_canary_has_answered_with_the_fleet_serves_and_only_then_is_it_ready(installed: str) -> None:
+    """Publishing as Airflow's task does it: tried on the canary, then labelled; the fleet follows the store."""
+    _kubectl("-n", installed, "rollout", "status", "deployment/model-server-canary", "--timeout=100s")
+    addresses = {
+        name: _json("-n", installed, "service", name)["spec"]["clusterIP"]
+        for name in ("model-server", "model-server-canary")
+    }
+    store = Store(_json("pv", f"{installed}-store")["spec"]["hostPath"]["path"])
+
+    receipt = publish_step.run(
+        PublishJob(
+            store=store.url,
+            decision_ref=decide(store, put_model(store, 3.0)),
+            name="track",
+            server=f"{addresses['model-server-canary']}:8500",
+            server_base="/store/serving",
+        )
+    )
+
+    assert receipt.summary["version"] == 1
+    _kubectl("-n", installed, "rollout", "status", "deployment/model-server", "--timeout=100s")
+    request = urllib.request.Request(
+        f"http://{addresses['model-server']}:8501/v1/models/track/labels/stable:predict",
+        data=json.dumps({"inputs": {"x": X.tolist(), "u": U.tolist()}}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    outputs = _answer(request)["outputs"]
+    assert outputs["y"] == (3 * (X + U)).tolist()
+
+
+def _answer(request: urllib.request.Request, limit_s: float = 30.0) -> dict[str, Any]:
+    """The answer's JSON; a Service leads to a pod a little after that has become ready."""
+    end = time.monotonic() + limit_s
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                value: dict[str, Any] = json.load(answer)
+                return value
+        except urllib.error.HTTPError:
+            raise
+        except urllib.error.URLError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.5)

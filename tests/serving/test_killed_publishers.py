@@ -43,7 +43,7 @@ def publisher(place):
     """The process whose children die."""
     repository, server = place
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent), str(here.parents[1])])}
     with subprocess.Popen(
         [sys.executable, str(here / "publish_and_die.py"), repository.url, server.address],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
