@@ -2,36 +2,17 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from demo_process import start
 
 from eyewall.platform.processes import MARKER
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def start(folder: Path) -> "subprocess.Popen[str]":
-    """A demo as from a terminal: a test run in the background hands on an ignored Ctrl-C, which is put right here."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "EYEWALL"))}
-    command = [sys.executable, "-m", "eyewall.cli", "platform", "demo", "--small", f"--folder={folder}"]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
 
 
 def left_running(folder: Path) -> list[str]:

@@ -3,17 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from demo_process import start
 
 from eyewall import __version__
 
 pytestmark = [pytest.mark.docker, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +31,6 @@ def folder():
         yield Path(name) / "demo"
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
-    """A demo as from a terminal, with the size of a test."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "EYEWALL"))}
-    command = ["platform", "demo", "--small", "--backend=docker", f"--folder={folder}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "eyewall.cli", *command],
-        cwd=ROOT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
 def steps(engine, folder: Path) -> list[str]:
     """Names of the containers of this demo's steps, running or not."""
     found = engine.containers(all=True, filters={"label": f"eyewall.store={folder / 'store'}"})
@@ -56,7 +38,7 @@ def steps(engine, folder: Path) -> list[str]:
 
 
 def test_the_main_job_runs_in_containers_and_leaves_none(engine, images, folder):
-    process = start(folder)
+    process = start(folder, "--backend=docker")
     seen: set[str] = set()
     try:
         while process.poll() is None:
@@ -83,7 +65,7 @@ def test_the_main_job_runs_in_containers_and_leaves_none(engine, images, folder)
 
 
 def test_a_demo_that_is_interrupted_in_a_step_leaves_no_container(engine, images, folder):
-    process = start(folder)
+    process = start(folder, "--backend=docker")
     try:
         deadline = time.monotonic() + 300
         while not steps(engine, folder):
