@@ -102,7 +102,7 @@ def facts_of(reader: str, name: str) -> NameFacts | None:
 
 def check_installed(reader: str) -> None:
     """Raises InputError when a reader needs a package that is not here; satpy would blame the files for that."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from satpy.readers.core.config import configs_for_reader, read_reader_config
 
     try:
