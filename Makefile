@@ -1,6 +1,6 @@
 # Every target makes the environment in .venv first; nothing is installed outside of it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down images lock
+.PHONY: help setup check test demo up down images environments lock
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -9,7 +9,7 @@ COMPILE := .venv/bin/uv pip compile pyproject.toml --universal --all-extras --py
 	--no-emit-index-url --custom-compile-command 'make lock'
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 setup: $(READY)  ## make the locked environment in .venv
 
@@ -73,6 +73,12 @@ images:  ## build the container images; GPU=1: train with CUDA, BASE=: another P
 	for name in $(IMAGES); do docker build $(DOCKER_BUILD_FLAGS) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		$(if $(GPU),--build-arg GPU=$(GPU)) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		--file images/$$name/Dockerfile --tag eyewall-$$name:$(VERSION) . || exit 1; done
+
+# The table of environments is in the project's database: `make up`, or EYEWALL_DATABASE_URL. Images need a registry:
+# `eyewall env registry` starts one.
+environments: setup  ## build and verify the framework environments of jobs; BACKEND=docker: as images, in the registry
+	.venv/bin/eyewall env build --all --backend $(BACKEND)
+	.venv/bin/eyewall env verify --all --backend $(BACKEND)
 
 lock: setup  ## recompile requirements.txt from pyproject.toml
 	$(COMPILE) -o requirements.txt

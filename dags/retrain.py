@@ -1,14 +1,15 @@
 """### A new candidate model, verified, judged, and served only if it is better
 
 1. **records**: frames and best tracks become storm-centred samples, split by storm and season.
-2. **train**: the model learns; a retry goes on from the last checkpoint, because its run is named by the DAG run.
-3. **verify**: candidate, served model, CLIPER and persistence on one sample of seasons that no training has seen.
-4. **gate**: a written decision with its reasons. *No* ends the run here, as skipped.
-5. **close_call**: only where the gate cannot tell, a person is asked on the *Required Actions* page.
-6. **publish**: a checked copy into the model repository; `stable` moves to it once the server has answered with it.
+2. **search**: only where the form names a search space: many short trainings on these records, as jobs of the queue.
+3. **train**: the model learns, with what the search found best; a retry goes on from the last checkpoint.
+4. **verify**: candidate, served model, CLIPER and persistence on one sample of seasons that no training has seen.
+5. **gate**: a written decision with its reasons. *No* ends the run here, as skipped.
+6. **close_call**: only where the gate cannot tell, a person is asked on the *Required Actions* page.
+7. **publish**: a checked copy into the model repository; `stable` moves to it once the server has answered with it.
 
 Daily, or by hand: whatever the form leaves empty is taken from the settings of the stream. The steps hand over files:
-each task's receipt, `receipts/retrain/<run>/<task>.json` in the store, names its result.
+`receipts/retrain/<run>/<task>.json` in the store names the result of each.
 """
 
 from datetime import timedelta
@@ -18,9 +19,12 @@ from airflow.sdk import chain, dag
 from operators import forms
 from operators.approval import CloseCall
 from operators.macros import MACROS
+from operators.pools import JOBS
+from operators.search import Search, TrainOnBest
 from operators.step import StepOperator, receipt_of
 
 STREAM = "{{ params.stream or '' }}"
+RUN = "{{ run_key(dag.dag_id, run_id) }}"
 
 
 @dag(
@@ -42,6 +46,7 @@ STREAM = "{{ params.stream or '' }}"
         "steps": forms.integer("optimizer steps in all", 1, 100_000_000),
         "batch": forms.integer("global batch size", 1, 1_000_000),
         "seed": forms.integer("seed of initial weights and shuffling", 0, 2**31 - 1),
+        "sweep": forms.path("search space in the store, to train with the best of; empty: none"),
         "train_from": forms.season("first training season"),
         "train_to": forms.season("last training season; validation begins the year after"),
         "val_to": forms.season("last validation season; testing begins the year after"),
@@ -58,13 +63,22 @@ def retrain() -> None:
         stream=STREAM,
         arguments={season: f"{{{{ params.{season} }}}}" for season in ("train_from", "train_to", "val_to", "test_to")},
     )
-    train = StepOperator(
+    search = Search(
+        task_id="search",
+        space="{{ params.sweep or '' }}",
+        options={"name": RUN, "set": f"records={receipt_of('records')}", "run": True, "best": receipt_of("search")},
+        pool=JOBS,
+    )
+    train = TrainOnBest(
         task_id="train",
+        # No search is no reason not to train; without records, which is one, the search is skipped as well.
+        trigger_rule="none_failed_min_one_success",
+        search=receipt_of("search"),
         verb="train",
         stream=STREAM,
         arguments={
             "records_ref": receipt_of("records"),
-            "run": "{{ run_key(dag.dag_id, run_id) }}",
+            "run": RUN,
             **{
                 field: f"{{{{ params.{field} }}}}" for field in ("model", "strategy", "workers", "ps", "steps", "batch")
             },
@@ -103,7 +117,8 @@ def retrain() -> None:
             "approved_by": "{{ (ti.xcom_pull(task_ids='close_call') or {}).get('approved_by') }}",
         },
     )
-    chain(records, train, verify, gate, close_call, publish)
+    records >> train
+    chain(records, search, train, verify, gate, close_call, publish)
 
 
 retrain()

@@ -33,6 +33,11 @@ GROUPS: dict[str, str] = {
     "platform": "eyewall.platform.commands:app",
     "catalogue": "eyewall.db.commands:app",
     "store": "eyewall.storage.commands:app",
+    "env": "eyewall.environments.commands:app",
+    "job": "eyewall.jobs.commands:app",
+    "gpu": "eyewall.jobs.worker_commands:gpus",
+    "worker": "eyewall.jobs.worker_commands:workers",
+    "sweep": "eyewall.tuning.commands:app",
 }
 
 

@@ -93,6 +93,7 @@ def send_all(calls: Calls[T], send: Send, patience_s: float = PATIENCE_S, log: l
     send_one = _patient(send, patience_s, log)
 
     async def at_once(call: Call) -> Answer:
+        """The answer, without a suspension."""
         return send_one(call)
 
     try:

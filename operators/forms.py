@@ -10,6 +10,8 @@ from airflow.sdk import Param
 from eyewall.contracts.fields import NAME_PATTERN
 
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+GENERATION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,39}$"
 
 
 def name(description: str) -> Param:
@@ -41,3 +43,46 @@ def choice(description: str, *values: str) -> Param:
 def text(description: str, pattern: str) -> Param:
     """A short text of a known form."""
     return Param(None, type=["null", "string"], pattern=pattern, maxLength=100, description=description)
+
+
+def required_name(description: str) -> Param:
+    """A name that must be given."""
+    return Param(type="string", pattern=NAME_PATTERN, maxLength=100, description=description)
+
+
+def path(description: str) -> Param:
+    """A path in the store, or a URL."""
+    return Param(None, type=["null", "string"], pattern=LINE_PATTERN, maxLength=2000, description=description)
+
+
+def number(description: str, minimum: float, maximum: float) -> Param:
+    """A number, with or without a fraction."""
+    return Param(None, type=["null", "number"], minimum=minimum, maximum=maximum, description=description)
+
+
+def line(description: str, max_length: int = 16_000) -> Param:
+    """One line of text that must be given: no control characters, so nothing that could be a second line."""
+    return Param(type="string", minLength=1, maxLength=max_length, pattern=LINE_PATTERN, description=description)
+
+
+def lines(description: str, pattern: str = LINE_PATTERN) -> Param:
+    """Texts: one a line in the form, a list over REST."""
+    items = {"type": "string", "pattern": pattern, "maxLength": 2000}
+    return Param(None, type=["null", "array"], items=items, maxItems=100, description=description)
+
+
+def integers(description: str, minimum: int) -> Param:
+    """Whole numbers, as a list."""
+    items = {"type": "integer", "minimum": minimum}
+    return Param(None, type=["null", "array"], items=items, maxItems=1000, description=description)
+
+
+def texts_by_name(description: str) -> Param:
+    """Name → text, as an object."""
+    return Param(
+        None,
+        type=["null", "object"],
+        additionalProperties={"type": "string"},
+        maxProperties=100,
+        description=description,
+    )

@@ -53,11 +53,11 @@ class ProcessBackend:
         """Never called: a process is waited for by the task itself."""
         raise NotImplementedError("the process backend does not defer")
 
-    def run_command(self, args: Sequence[str]) -> Outcome:
-        """Run ``eyewall <args>`` to its end."""
+    def run_command(self, args: Sequence[str], extra: Mapping[str, str] | None = None) -> Outcome:
+        """Run ``eyewall <args>`` to its end, with the variables ``extra`` beside those that a step may see."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "eyewall.cli", *args],
-            env={**step_environment(os.environ), "PYTHONUNBUFFERED": "1"},
+            env={**step_environment(os.environ), "PYTHONUNBUFFERED": "1", **(extra or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,6 +11,7 @@ serving/<name>/<version>/                                     the model reposito
 serving/models.json                                           which versions are served, and their labels
 forecasts/<stream or track>/<YYYYMMDDTHHMMSSZ>/<storm>.json   a stored forecast
 receipts/<dag>/<run>/<task>.json                              receipts of DAG runs
+jobs/<job>/<attempt>/log.txt, out/                            what a job of the queue printed, and what it left
 """
 
 import hashlib
@@ -73,6 +74,11 @@ def parse_frame_path(path: str) -> tuple[datetime, str]:
 def quarantine_path(stream: str, file_name: str, sha256: str) -> str:
     """Path under which a refused file is kept; equal content keeps its place, other content gets another."""
     return f"quarantine/{stream}/{safe_key(file_name)}__{sha256[:12]}"
+
+
+def attempt_dir(job: int, number: int) -> str:
+    """Folder of one attempt of a job of the queue: ``log.txt``, and ``out/`` with what it left."""
+    return f"jobs/{job}/{number}"
 
 
 def artifact_dir(kind: str, digest: str) -> str:

@@ -18,7 +18,9 @@ alone (EYEWALL_DATABASE_URL), so that no file has to be kept secret.
     reader = "ahi_hsd"
     area = "100,0,180,60,0.1"
 
-The tables ``[docker]`` and ``[kubernetes]`` are in `eyewall.contracts.placement`.
+The tables ``[docker]`` and ``[kubernetes]`` are in `eyewall.contracts.placement`, ``[environments]`` in
+`eyewall.contracts.environments`, ``[queue]`` in `eyewall.contracts.queueing`, ``[workers.<name>]`` in
+`eyewall.contracts.workers`.
 """
 
 import os
@@ -29,10 +31,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from eyewall.contracts.environments import EnvironmentsSettings
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.fields import Name, Uri
 from eyewall.contracts.jobs import JOBS, Job, PublishJob
 from eyewall.contracts.placement import DockerSettings, KubernetesSettings
+from eyewall.contracts.queueing import QueueSettings
+from eyewall.contracts.workers import WorkerSettings
 
 Backend = Literal["process", "docker", "kubernetes"]
 #: Fields of jobs that the installation or the run fills in: a stream has no say in them.
@@ -58,6 +63,9 @@ class Settings(BaseModel):
     rest_port: Port = 8501
     docker: DockerSettings = Field(default_factory=DockerSettings)
     kubernetes: KubernetesSettings = Field(default_factory=KubernetesSettings)
+    environments: EnvironmentsSettings = Field(default_factory=EnvironmentsSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    workers: dict[Name, WorkerSettings] = Field(default_factory=dict)
     streams: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
 
     @field_validator("streams")

@@ -11,6 +11,8 @@ import psycopg
 from eyewall.contracts.errors import InputError, StorageError
 from eyewall.db.statements import migrations, statement
 
+#: Where the URL of the project's database is given.
+VARIABLE = "EYEWALL_DATABASE_URL"
 #: Advisory lock of this project's migrations: any number that no other program in the database uses.
 _LOCK = 0x6579_6577_616C_6C
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -18,7 +20,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """EYEWALL_DATABASE_URL, else the running embedded server's. Raises InputError when there is neither."""
-    if url := environ.get("EYEWALL_DATABASE_URL"):
+    if url := environ.get(VARIABLE):
         return url
     from eyewall.platform import postgres
     from eyewall.platform.places import Places

@@ -48,6 +48,8 @@ class Assignment:
     data: tuple[str, ...]
     variables: Mapping[str, str]
     max_s: int | None
+    #: When it was claimed, by the database's clock: with the name it tells attempts of two databases apart.
+    claimed_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -56,7 +58,10 @@ class Assignment:
 
 
 class Seen(NamedTuple):
-    """What a look found. ``absent``: never started, or gone without a trace; ``ended`` comes with its exit code."""
+    """What a look found. ``absent``: never started, or gone without a trace; ``ended`` comes with its exit code.
+
+    ``ended`` without one: it ended, nobody knows how, and nothing of it runs any more: the attempt is lost.
+    """
 
     state: Literal["absent", "created", "running", "ended"]
     exit_code: int | None = None
@@ -97,6 +102,9 @@ class Runner(Protocol):
 
     def remove(self, assignment: Assignment) -> None:
         """Remove the container or pod, once its end is in the database; harmless where it is gone."""
+
+    def probe(self) -> "list[Found]":
+        """The GPUs of the worker, and which of them can be offered. Raises WorkerUnreachable."""
 
 
 class Found(NamedTuple):

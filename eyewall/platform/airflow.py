@@ -21,6 +21,8 @@ from eyewall.platform.ports import HOST, Ports
 from eyewall.platform.processes import Service
 
 USER = "admin"
+#: Pools of the job platform (`operators.pools`) → tasks at once, beside the steps: they wait for other processes.
+POOLS = {"jobs": 8, "dispatch": 2}
 #: How a module is run: this interpreter, whatever is on the PATH.
 PYTHON = (sys.executable, "-m")
 #: Airflow's processes by name, with their arguments. Task logs are read from disk, so nobody needs to serve them.
@@ -62,6 +64,11 @@ def password(places: Places) -> str:
     return str(json.loads(places.passwords.read_text())[USER])
 
 
+def steps_at_once(cores: int | None = None) -> int:
+    """How many steps run at a time on a machine: each is one busy process. Slots of Airflow's default pool."""
+    return max(2, min(cores or os.cpu_count() or 2, 16))
+
+
 def options(places: Places, ports: Ports, database: str, cores: int) -> dict[str, dict[str, str]]:
     """Every option that differs from Airflow's default: section → option → value; ``database`` is an SQLAlchemy URL."""
     key = _secrets(places)
@@ -70,7 +77,9 @@ def options(places: Places, ports: Ports, database: str, cores: int) -> dict[str
             "dags_folder": str(places.root / "dags"),
             "plugins_folder": str(places.root / "plugins"),
             "executor": "LocalExecutor",
-            "parallelism": str(max(2, min(cores, 16))),  # tasks at once: a step is one busy process
+            # A dispatcher that runs for days must not cost a step its slot.
+            "parallelism": str(steps_at_once(cores) + sum(POOLS.values())),
+            "default_pool_task_slot_count": str(steps_at_once(cores)),
             "load_examples": "False",
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": str(places.passwords),
@@ -131,6 +140,7 @@ def environment(
         "AIRFLOW_HOME": str(places.airflow),
         "PYTHONPATH": str(places.root),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', os.defpath)}",
+        "EYEWALL_VAR": str(places.var),
         "EYEWALL_STORE": absolute_store(places, settings),
         "EYEWALL_SERVER": settings.server or f"{HOST}:{ports.grpc}",
         "EYEWALL_INGEST_CRON": settings.ingest_cron,

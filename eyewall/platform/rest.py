@@ -90,6 +90,15 @@ class Airflow:
         """Let the scheduler leave the DAG alone."""
         self.call("PATCH", f"/dags/{dag_id}", {"is_paused": True}, update_mask="is_paused")
 
+    def pool(self, name: str, slots: int, description: str) -> None:
+        """Make sure that there is a pool of so many slots."""
+        pools = self.call("GET", "/pools", limit=100)["pools"]
+        body = {"slots": slots, "description": description, "include_deferred": False}
+        if name in {pool["name"] for pool in pools}:
+            self.call("PATCH", f"/pools/{name}", {"pool": name, **body}, update_mask="slots")
+        else:
+            self.call("POST", "/pools", {"name": name, **body})
+
     def backfill(self, dag_id: str, first: str, last: str, max_active_runs: int = 4) -> int:
         """Start a backfill of the partitions from ``first`` to ``last`` (ISO times, both inclusive); its id."""
         body = {"dag_id": dag_id, "from_date": first, "to_date": last, "max_active_runs": max_active_runs}

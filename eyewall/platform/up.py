@@ -11,7 +11,10 @@ from pathlib import Path
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.jobs import ServeJob
 from eyewall.contracts.settings import Settings
+from eyewall.db.connect import VARIABLE, connected
+from eyewall.jobs.installation import install
 from eyewall.platform import airflow, containers, postgres
+from eyewall.platform.local_jobs import end_local_jobs
 from eyewall.platform.places import Places
 from eyewall.platform.ports import HOST, Ports, demand_free
 from eyewall.platform.processes import Service, Supervisor
@@ -23,7 +26,7 @@ READY_NAME = "model-server.ready"
 SERVICES = (*airflow.COMPONENTS, MODEL_SERVER)
 #: Which service listens on which port.
 _LISTENS = {"airflow": "api-server", "grpc": MODEL_SERVER, "rest": MODEL_SERVER}
-DAGS = ("ingest", "retrain", "forecast")
+DAGS = ("ingest", "retrain", "forecast", "dispatch", "job", "sweep")
 Say = Callable[[str], None]
 
 
@@ -77,9 +80,12 @@ def up(installation: Installation, say: Say, timeout_s: float = 300.0) -> list[s
         if missing:
             say("PostgreSQL …")
         socket_folder = postgres.start(places.postgres)
+        environ = airflow.environment(places, installation.settings, installation.ports, installation.environ)
+        environ.setdefault(VARIABLE, postgres.uri(socket_folder, "eyewall"))  # for the job queue; no step sees it
+        with connected(environ[VARIABLE]) as connection:  # with its tables up to date, for the triggerer
+            install(connection, installation.settings, "platform up")
         if not missing:
             return []
-        environ = airflow.environment(places, installation.settings, installation.ports, installation.environ)
         supervisor.stop(missing)  # what is left of one that has died
         services = {service.name: service for service in _services(installation, environ, socket_folder)}
         airflow.configure(places, installation.ports, postgres.uri(socket_folder, "airflow", "psycopg2"))
@@ -92,7 +98,16 @@ def up(installation: Installation, say: Say, timeout_s: float = 300.0) -> list[s
         for name in missing:
             supervisor.start(services[name], places.root)
         _wait_until_healthy(installation, say, timeout_s)
+        _make_pools(installation)
     return missing
+
+
+def _make_pools(installation: Installation) -> None:
+    """As many slots for steps as the machine has cores, whatever an older configuration has left; and the jobs' own."""
+    with installation.client() as client:
+        client.pool("default_pool", airflow.steps_at_once(), "steps")
+        for name, slots in airflow.POOLS.items():
+            client.pool(name, slots, "of the job queue")
 
 
 def _demand_same_ports(installation: Installation, running: bool) -> None:
@@ -118,7 +133,8 @@ def _services(installation: Installation, environ: Mapping[str, str], socket_fol
         ready_file=str(places.run / READY_NAME),
     )
     command = [*airflow.PYTHON, "eyewall.cli", *serve.to_args()]
-    return [*airflow.services(environ), Service(MODEL_SERVER, command, environ)]
+    without_database = {name: value for name, value in environ.items() if name != VARIABLE}
+    return [*airflow.services(environ), Service(MODEL_SERVER, command, without_database)]
 
 
 def waiting_for(installation: Installation, client: Airflow) -> list[str]:
@@ -150,13 +166,17 @@ def _wait_until_healthy(installation: Installation, say: Say, timeout_s: float) 
 
 
 def down(installation: Installation) -> int:
-    """End everything of this installation; how many were ended: processes, containers of steps, PostgreSQL as one."""
+    """End everything of this installation; how many were ended: processes, containers of steps, jobs, PostgreSQL.
+
+    Jobs that are processes of this machine run again after the next `up`; those on other workers go on meanwhile.
+    """
     installation.places.make()
     with installation.supervisor.lock():
         ended = installation.supervisor.stop(SERVICES)
         ended += containers.remove_steps(
             installation.settings, airflow.absolute_store(installation.places, installation.settings)
         )
+        ended += end_local_jobs(installation.places)  # after whoever would start them again
         return ended + postgres.stop(installation.places.postgres)
 
 

@@ -139,6 +139,24 @@ class Store:
             finally:
                 beside.unlink(missing_ok=True)
 
+    def put_file(self, file: Path, path: str) -> None:
+        """Copy a file of this machine into the store, in pieces; whole or not at all, replacing what was there."""
+        target = self.full(path)
+        with storage_errors(f"{path!r} in store {self.url!r}"):
+            if not self.is_local:
+                with self._reaching(path):
+                    self.fs.put_file(str(file), target)
+                return
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(target).with_name(f".{Path(target).name}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                shutil.copyfile(file, beside)
+                with beside.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
+
     def write_json(self, path: str, value: Mapping[str, Any]) -> None:
         """Write canonical JSON (sorted keys, two spaces, final newline)."""
         self.write_bytes(path, (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode())

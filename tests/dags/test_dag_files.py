@@ -13,7 +13,8 @@ FILES = sorted((ROOT / "dags").glob("*.py"))
 STRUCTURE = {
     "ingest": {"ingest": set()},
     "retrain": {
-        "records": {"train"},
+        "records": {"search", "train"},
+        "search": {"train"},
         "train": {"verify"},
         "verify": {"gate"},
         "gate": {"close_call"},
@@ -21,6 +22,9 @@ STRUCTURE = {
         "publish": set(),
     },
     "forecast": {"forecast": set()},
+    "dispatch": {"dispatch": set()},
+    "job": {"job": set()},
+    "sweep": {"create": {"run"}, "run": set()},
 }
 HEAVY = ("tensorflow", "tf_keras", "keras", "satpy", "pyresample", "xarray", "pandas", "numpy", "h5py", "matplotlib")
 
@@ -65,8 +69,8 @@ def test_every_dag_shows_its_docstring_is_tagged_and_never_catches_up_by_itself(
 
 
 def test_every_step_is_tried_again_after_a_pause(dags):
-    """Ingest for an hour in all, since a slot's files may still arrive; the others twice."""
-    expected = {"ingest": (6, 60.0)}
+    """Ingest for an hour in all, since a slot's files may still arrive; the others twice or three times."""
+    expected = {"ingest": (6, 60.0), "dispatch": (2, 10.0), "job": (3, 30.0)}
     for dag in dags.values():
         for task in dag.tasks:
             tries = (task.retries, task.retry_delay.total_seconds())
@@ -100,3 +104,12 @@ def test_reading_the_dags_twice_gives_the_same_serialised_form(dags):
     for dag_id, dag in dags.items():
         first, second = (SerializedDagModel.hash(DagSerialization.to_dict(each)) for each in (dag, again[dag_id]))
         assert first == second
+
+
+def test_a_retrain_trains_without_a_search_but_never_without_records(dags):
+    """A search that nobody asked for is skipped; so is one whose records were, and then nothing has succeeded."""
+    train = dags["retrain"].get_task("train")
+
+    assert train.trigger_rule == "none_failed_min_one_success"
+    assert train.upstream_task_ids == {"records", "search"}
+    assert dags["retrain"].get_task("search").trigger_rule == "all_success"

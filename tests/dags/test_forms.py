@@ -21,6 +21,10 @@ def validate(dags, dag_id, conf):
         pytest.param("retrain", {"model": "track", "strategy": "single", "steps": 100}, id="a choice"),
         pytest.param("retrain", {"train_from": 1951, "train_to": 2010, "val_to": 2014, "test_to": 2018}, id="seasons"),
         pytest.param("forecast", {"storm": "1951051N04151", "base_time": "1951-02-21 06:00"}, id="a storm"),
+        pytest.param("retrain", {"sweep": "spaces/track.yaml"}, id="a search before the training"),
+        pytest.param(
+            "sweep", {"space": "spaces/track.yaml", "hours": 0.5, "set": ["records=records/ab"]}, id="a search"
+        ),
     ],
 )
 def test_reasonable_answers_are_taken(dags, dag_id, conf):
@@ -47,6 +51,11 @@ def test_reasonable_answers_are_taken(dags, dag_id, conf):
         pytest.param("retrain", {"train_to": 20}, id="a year of two digits"),
         pytest.param("forecast", {"storm": "../x"}, id="a path for a storm"),
         pytest.param("forecast", {"base_time": "now"}, id="a clock"),
+        pytest.param("sweep", {"trials": 0, "space": "x.yaml"}, id="no trials"),
+        pytest.param("sweep", {"priority": 10, "space": "x.yaml"}, id="a priority of ten"),
+        pytest.param("sweep", {"name": "../x", "space": "x.yaml"}, id="a path for a search"),
+        pytest.param("sweep", {"set": ["a=b\nc=d"], "space": "x.yaml"}, id="two lines in one"),
+        pytest.param("sweep", {"space": "x\n--run"}, id="a second line for a space"),
     ],
 )
 def test_hostile_or_senseless_answers_are_refused(dags, dag_id, conf):

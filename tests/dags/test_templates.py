@@ -140,7 +140,49 @@ def test_no_templated_field_of_any_task_is_left_out_here(dags):
     fields = {(dag.dag_id, task.task_id): tuple(task.template_fields) for dag in dags.values() for task in dag.tasks}
 
     assert fields.pop(("retrain", "close_call")) == ("subject", "body")
+    assert fields.pop(("retrain", "train")) == ("stream", "arguments", "search")
+    for searching in (("retrain", "search"), ("sweep", "create")):
+        assert fields.pop(searching) == ("space", "options", "words")
+    for commanding in (("sweep", "run"), ("dispatch", "dispatch")):  # the latter's options are no templates
+        assert fields.pop(commanding) == ("options", "words")
+    assert fields.pop(("job", "job")) == ("submission",)  # None: the form itself, as tests/operators has it
     assert set(fields.values()) == {("stream", "arguments")}
+
+
+def test_retrain_without_a_space_names_no_search(render):
+    assert render("retrain", "search").space == ""
+
+
+def test_retrain_searches_on_its_own_records_and_leaves_the_best_where_train_looks(render):
+    search = render("retrain", "search", {"sweep": "spaces/track.yaml"})
+
+    assert search.space == "spaces/track.yaml"
+    assert search.options["set"] == f"records={receipt('records')}"
+    assert search.options["run"] is True
+    assert search.options["best"] == receipt("search") == render("retrain", "train").search
+    # A retry finds its own search, and another run makes another.
+    assert search.options["name"].startswith(f"retrain-{RUN}")
+    assert search.options["name"] == render("retrain", "train").arguments["run"]
+
+
+def test_the_form_of_a_sweep_reaches_its_commands(render):
+    conf = {
+        "space": "spaces/track.yaml", "name": "rates", "trials": 40, "hours": 1.5, "parallel": 3, "priority": 0,
+        "set": ["records=records/ab", "model=track"],
+    }  # fmt: skip
+
+    create, run = render("sweep", "create", conf), render("sweep", "run", conf)
+
+    assert create.space == "spaces/track.yaml"
+    assert create.options == {
+        "name": "rates", "trials": "40", "hours": "1.5", "gpu_hours": "None", "parallel": "3", "priority": "0",
+        "set": "records=records/ab\nmodel=track",
+    }  # fmt: skip
+    assert run.args()[:2] == ["sweep", "run"]
+    assert run.args()[-2:] == ["--", "rates"]
+    unnamed = render("sweep", "create", {"space": "x.yaml"})
+    assert unnamed.options["name"].startswith(f"sweep-{RUN}")
+    assert render("sweep", "run", {"space": "x.yaml"}).words == [unnamed.options["name"]]
 
 
 @pytest.mark.parametrize("verb_task", [("ingest", "ingest"), ("retrain", "records"), ("forecast", "forecast")])

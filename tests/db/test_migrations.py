@@ -18,10 +18,15 @@ def tables(url: str) -> set[str]:
 
 def test_an_empty_database_gets_the_whole_schema_and_a_second_time_nothing(url):
     with psycopg.connect(url) as connection:
-        assert migrate(connection) == ["catalogue"]
+        assert migrate(connection) == ["catalogue", "jobs"]
         assert migrate(connection) == []
 
-    assert tables(url) == {"schema_version", "frame", "quarantined_file", "artifact", "receipt"}
+    catalogue = {"schema_version", "frame", "quarantined_file", "artifact", "receipt"}
+    jobs = {
+        "environment", "worker", "gpu", "job", "job_dependency", "attempt", "lease", "report", "dispatcher", "event",
+        "sweep", "trial", "queue_policy",
+    }  # fmt: skip
+    assert tables(url) == catalogue | jobs
 
 
 def test_many_at_once_migrate_once(url):
@@ -32,11 +37,11 @@ def test_many_at_once_migrate_once(url):
     with ThreadPoolExecutor(6) as pool:
         done = list(pool.map(one, range(6)))
 
-    assert sorted(done, reverse=True) == [["catalogue"], [], [], [], [], []]
+    assert sorted(done, reverse=True) == [["catalogue", "jobs"], [], [], [], [], []]
 
 
 def test_a_migration_that_fails_leaves_nothing_of_itself_nor_of_those_before_it(url, monkeypatch):
-    broken = [*statements.migrations(), (2, "broken", b"CREATE TABLE half (n integer); SELECT 1/0;")]
+    broken = [*statements.migrations(), (3, "broken", b"CREATE TABLE half (n integer); SELECT 1/0;")]
     monkeypatch.setattr(connect, "migrations", lambda: broken)
 
     with pytest.raises(StorageError, match="division by zero"), connected(url):

@@ -51,6 +51,16 @@ def test_secrets_are_named_and_never_given(values: dict[str, Any]) -> None:
     assert values["createUserJob"]["defaultUser"]["enabled"] is False
 
 
+def test_the_job_queue_has_its_database_and_its_pools(values: dict[str, Any]) -> None:
+    from eyewall.platform.airflow import POOLS
+
+    assert values["secret"] == [
+        {"envName": "EYEWALL_DATABASE_URL", "secretName": "eyewall-database", "secretKey": "url"}
+    ]
+    for name, slots in POOLS.items():
+        assert f"&& airflow pools set {name} {slots} " in values["migrateDatabaseJob"]["args"][-1]
+
+
 def test_airflows_pods_comply_with_the_namespace(values: dict[str, Any]) -> None:
     pod, container = values["securityContexts"]["pod"], values["securityContexts"]["containers"]
 

@@ -1,6 +1,5 @@
 """Single steps on a real cluster: their ends, what is done to their pods, and Airflow's or the API server's absence."""
 
-import os
 import secrets
 import signal
 import subprocess
@@ -8,15 +7,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import airflow_home  # noqa: F401 - before anything of Airflow's
 import pytest
-import yaml
+from api_proxy import Proxy
 from kubernetes import client
 from kubernetes_cluster import (
     IMAGE,
-    Cluster,
     context,
     deferred,
     fire,
@@ -435,44 +432,10 @@ def test_a_task_that_is_ended_while_deferred_leaves_no_pod(cluster):
 # The API server away
 
 
-class Proxy:
-    """The way to the API server, which can be closed."""
-
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        kubeconfig = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-        self._server = urlsplit(kubeconfig["clusters"][0]["cluster"]["server"])
-        self._process, self.port = None, 0
-        self.open()
-        kubeconfig["clusters"][0]["cluster"] |= {
-            "server": f"https://127.0.0.1:{self.port}",
-            "tls-server-name": self._server.hostname,
-        }
-        self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.touch(0o600)
-        self.kubeconfig.write_text(yaml.safe_dump(kubeconfig))
-
-    def open(self) -> None:
-        """Let requests through."""
-        script = Path(__file__).with_name("tcp_proxy.py")
-        args = [sys.executable, str(script), str(self.port), self._server.hostname, str(self._server.port or 443)]
-        self._process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
-        self.port = int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        """As if the API server were down: connections break, new ones are refused."""
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def freeze(self, frozen: bool) -> None:
-        """As if it were frozen: connections are accepted, nothing is answered."""
-        os.kill(self._process.pid, signal.SIGSTOP if frozen else signal.SIGCONT)
-
-
 @pytest.fixture
 def proxy(cluster, tmp_path):
     """A proxy of this test's own on the loopback."""
-    made = Proxy(cluster, tmp_path)
+    made = Proxy(cluster.kubeconfig, tmp_path)
     yield made
     made.close()
 

@@ -1,10 +1,8 @@
 """The process backend, with real processes: output, environment, and an end that reaches every child."""
 
+# NOTE: injected by pytest, defined in conftest: program
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from types import SimpleNamespace
@@ -13,28 +11,12 @@ import psutil
 import pytest
 
 from eyewall.contracts.settings import Settings
-from operators import process
 from operators.process import ProcessBackend, step_environment
 
 
 def backend(say) -> ProcessBackend:
     """One whose task's log is ``say``."""
     return ProcessBackend(Settings(), SimpleNamespace(log=SimpleNamespace(info=say)))
-
-
-@pytest.fixture
-def program(monkeypatch):
-    """Replaces ``eyewall.cli`` by a few lines of Python; call with the lines."""
-    real = subprocess.Popen
-
-    def use(code: str) -> None:
-        def popen(command, **kwargs):
-            assert command[:3] == [sys.executable, "-m", "eyewall.cli"]
-            return real([sys.executable, "-c", textwrap.dedent(code), *command[3:]], **kwargs)
-
-        monkeypatch.setattr(process.subprocess, "Popen", popen)
-
-    return use
 
 
 def test_the_real_command_line_runs_and_its_end_is_told():

@@ -128,9 +128,16 @@ def test_the_configuration_file_is_private_and_what_airflow_reads_from_it_is_wha
     assert mode(path) == 0o600
     assert found["database"]["sql_alchemy_conn"].endswith("/a%20b")
     assert found["core"]["load_examples"] == "False"
-    assert found["core"]["parallelism"] == "2"
+    assert found["core"]["default_pool_task_slot_count"] == "2"  # steps at once
+    assert int(found["core"]["parallelism"]) == 2 + sum(airflow.POOLS.values())  # which cost them no slot
     assert found["api"]["port"] == "18080"
     assert found["api"]["host"] == "127.0.0.1"
+
+
+def test_the_pools_that_are_made_are_those_that_the_dags_name():
+    from operators import pools
+
+    assert set(airflow.POOLS) == {pools.JOBS, pools.DISPATCH}
 
 
 def test_every_option_is_one_that_this_airflow_knows(places):

@@ -175,3 +175,17 @@ def test_a_dag_file_that_cannot_be_imported_is_an_error_and_not_a_long_wait(airf
 def test_nobody_there_is_no_health_and_no_error():
     with Airflow("http://127.0.0.1:9", "admin", "x") as client:
         assert client.health() == {}
+
+
+def test_a_pool_is_made_where_it_is_missing_and_made_as_large_as_wanted_where_it_is_not(airflow):
+    client, sent, answers = airflow
+    none, one = ({"pools": pools} for pools in ([], [{"name": "jobs", "slots": 128}]))
+    for found in (none, one):
+        answers += [httpx.Response(200, json=found), httpx.Response(200, json={})]
+        client.pool("jobs", 8, "the queue's")
+
+    calls = [(method, path, body) for method, path, body in sent if method in ("POST", "PATCH") and "auth" not in path]
+    assert [(method, path, body["slots"]) for method, path, body in calls] == [
+        ("POST", "/api/v2/pools", 8),
+        ("PATCH", "/api/v2/pools/jobs", 8),
+    ]

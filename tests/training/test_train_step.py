@@ -2,7 +2,9 @@
 
 import csv
 import hashlib
+import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +307,28 @@ def test_all_samples_of_an_epoch_are_trained_on(make_job: JobMaker) -> None:
         return np.sort(np.concatenate([f[DAY_OF_YEAR] * 1000 + f[PAST_LON_DEG][:, -1] for f in features]))
 
     assert keys(taken).tolist() == keys([cases.features]).tolist()
+
+
+def test_a_training_that_is_a_job_of_the_platform_reports_each_checkpoint_and_no_other_does(
+    make_job: JobMaker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation score and loss after steps 5, 10 and 12, as in the history."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("EYEWALL_ATTEMPT", "1")
+    job = make_job()
+    receipt = run(job)
+    signal.signal(signal.SIGTERM, before)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eyewall-report ")]
+    monkeypatch.delenv("EYEWALL_ATTEMPT")
+    run(make_job(run="alone", seed=1))
+
+    reported = [json.loads(line.removeprefix("eyewall-report ")) for line in lines]
+    rows = [row for row in history(job, receipt) if row["val_score"]]
+    assert [(each["step"], each["metric"]) for each in reported] == [
+        (step, metric) for step in (5, 10, 12) for metric in ("val_score", "loss")
+    ]
+    assert [each["value"] for each in reported[::2]] == pytest.approx(
+        [float(row["val_score"]) for row in rows], rel=1e-5
+    )
+    assert [each["value"] for each in reported[1::2]] == pytest.approx([float(row["loss"]) for row in rows])
+    assert "eyewall-report" not in capsys.readouterr().out
