@@ -116,6 +116,7 @@ def _connect(worker: Worker) -> APIClient:
         raise ContractError(f"worker {worker.name}: url {url!r} is none of unix://, tcp:// and ssh://")
     if parts.scheme == "ssh":
         _demand_ssh(worker, parts.hostname or "", parts.username or "")
+        _let_ssh_end_quietly()
     # "auto": an old engine speaks an older version of the API than the client's own.
     client = _Client(base_url=url, version="auto", timeout=TIMEOUT_S, tls=tls, use_ssh_client=parts.scheme == "ssh")
     if parts.scheme == "tcp":
@@ -140,6 +141,23 @@ def _tls(worker: Worker, host: str) -> TLSConfig | bool:
                 f"worker {worker.name}: {path} is not there: tls names a folder with ca, cert and key.pem"
             )
     return TLSConfig(client_cert=(str(cert), str(key)), ca_cert=str(ca), verify=True)
+
+
+def _let_ssh_end_quietly() -> None:
+    """Closing docker-py's socket raises where its ssh has ended before, at the latest when Python itself ends."""
+    from docker.transport import sshconn
+
+    if not issubclass(sshconn.SSHSocket, _Quiet):
+        sshconn.SSHSocket = type("QuietSocket", (_Quiet, sshconn.SSHSocket), {})
+
+
+class _Quiet:
+    """Goes before a socket class, whose ``close`` then never fails."""
+
+    def close(self) -> None:
+        """Close, whatever is at the other end."""
+        with contextlib.suppress(OSError):
+            super().close()  # type: ignore[misc]
 
 
 def _demand_ssh(worker: Worker, host: str, user: str) -> None:

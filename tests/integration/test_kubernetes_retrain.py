@@ -198,7 +198,8 @@ def test_retrain_in_pods_serves_a_model_whose_losses_are_the_process_backends(pl
     *_, states = platform.airflow.follow("retrain", run_id)
 
     for task, state in states.items():
-        assert state == "success", (task, state, platform.airflow.log("retrain", run_id, task)[-40:])
+        expected = "skipped" if task == "search" else "success"  # the form asks for none
+        assert state == expected, (task, state, platform.airflow.log("retrain", run_id, task)[-40:])
     assert platform.store.exists("serving/track/1/saved_model.pb")
 
     # The same records and job as processes of this machine, in a store of their own.
