@@ -168,8 +168,8 @@ class Supervision:
 
     def _begin_or_undo(self) -> str:
         """As `_begin`; where it has ended long since, what we have just made of it is removed again."""
-        self._still_ours()
         try:
+            self._still_ours()
             return self._begin()
         except NotOurs:
             values = {"attempt": self.assignment.attempt}
