@@ -2,21 +2,19 @@
 
 import shutil
 import socket
-import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from docker_engine import engine  # noqa: F401
+from real_postgres import copy_of, fast_server, with_schema
 
 from eyewall.contracts.settings import Settings
-from eyewall.db.connect import Connection, connected
+from eyewall.db.connect import Connection
 from eyewall.environments.build import Builder
 from eyewall.environments.lock import make_lock
 from eyewall.environments.recipe import Recipe, recipe_named
-from eyewall.platform import postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 #: One pure-Python package of 11 kB: an environment in a second.
@@ -26,35 +24,21 @@ TINY_ENTRY = f"{TINY}: {{requirements: [six==1.17.0], check: six.PY3}}\n"
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """Folder of the server's socket; not in pytest's own, which another run closes to the server's user."""
-    with tempfile.TemporaryDirectory(prefix="eyewall-environments-") as name:
-        folder = Path(name) / "postgres"
-        socket_folder = postgres.start(folder)
-        with psycopg.connect(postgres.uri(socket_folder, "postgres"), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")  # a crash of the machine may lose these
-            connection.execute("SELECT pg_reload_conf()")
-        yield socket_folder
-        postgres.stop(folder)
+    """Folder of the server's socket."""
+    with fast_server("environments") as socket:
+        yield socket
 
 
 @pytest.fixture(scope="session")
 def template(server: str) -> str:
     """Name of a database with the schema, which every test's own is a copy of."""
-    name = "eyewall_template"
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    with connected(postgres.uri(server, name)):
-        pass
-    return name
+    return with_schema(server)
 
 
 @pytest.fixture
 def url(server: str, template: str) -> str:
     """URL of a database of this test's own: the schema, and nothing in it."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    return postgres.uri(server, name)
+    return copy_of(server, template)[1]
 
 
 @pytest.fixture

@@ -1,43 +1,29 @@
 """A real PostgreSQL for this folder's tests: one server, a database of its own with the schema for each test."""
 
-import tempfile
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from docker_engine import engine  # noqa: F401
 from docker_jobs import job_bench  # noqa: F401
+from real_postgres import copy_of, fast_server, with_schema
 
-from eyewall.db.connect import Connection, connected
+from eyewall.db.connect import Connection
 from eyewall.platform import postgres
 from tests.jobs.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """Folder of the server's socket; not in pytest's own, which another run closes to the server's user."""
-    with tempfile.TemporaryDirectory(prefix="eyewall-jobs-") as name:
-        folder = Path(name) / "postgres"
-        socket = postgres.start(folder)
-        # Only a crash of the whole machine could tell the difference, and dozens of databases are made and left.
-        with psycopg.connect(postgres.uri(socket, "postgres"), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+    """Folder of the server's socket."""
+    with fast_server("jobs") as socket:
         yield socket
-        postgres.stop(folder)
 
 
 @pytest.fixture(scope="session")
 def template(server: str) -> str:
-    """Name of a database with the schema, which every test's own is a copy of: 30 ms instead of 200."""
-    name = "eyewall_template"
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    with connected(postgres.uri(server, name)):
-        pass
-    return name
+    """Name of a database with the schema, which every test's own is a copy of."""
+    return with_schema(server)
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +39,7 @@ def url(server: str, template: str, emptied: list[str], request: pytest.FixtureR
     if of_cluster and emptied:
         name = emptied.pop()
     else:
-        name = f"t{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        name, _ = copy_of(server, template)
     yield postgres.uri(server, name)
     if of_cluster:
         empty(postgres.uri(server, name))

@@ -1,14 +1,12 @@
 """A real PostgreSQL, and a dispatcher small enough to be told what each trial does."""
 
-import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 import pytest
+from real_postgres import copy_of, fast_server, with_schema
 
 from eyewall.db.connect import Connection, connected
 from eyewall.jobs import claim, workers
@@ -22,15 +20,9 @@ Training = Callable[[tuple[str, ...]], Iterator[float]]
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """Folder of the server's socket; not in pytest's own, which another run closes to the server's user."""
-    with tempfile.TemporaryDirectory(prefix="eyewall-tuning-") as name:
-        folder = Path(name) / "postgres"
-        socket = postgres.start(folder)
-        with psycopg.connect(postgres.uri(socket, "postgres"), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")  # processes are killed here, never the machine
-            connection.execute("SELECT pg_reload_conf()")
+    """Folder of the server's socket."""
+    with fast_server("tuning") as socket:
         yield socket
-        postgres.stop(folder)
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +30,7 @@ def template(server: str) -> str:
     """Name of a database with the schema and an environment, which every test's own is a copy of."""
     from eyewall.tuning.study import open_storage
 
-    name = "eyewall_template"
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+    name = with_schema(server)
     with connected(postgres.uri(server, name)) as connection:
         connection.execute(
             "INSERT INTO environment (name, framework, version, recipe_sha256, folder, state)"
@@ -56,10 +46,7 @@ def template(server: str) -> str:
 @pytest.fixture
 def url(server: str, template: str) -> str:
     """URL of a database of this test's own, with one worker of eight devices."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    return postgres.uri(server, name)
+    return copy_of(server, template)[1]
 
 
 @pytest.fixture
