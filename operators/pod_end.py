@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eyewall.contracts.errors import EXIT_INPUT, EXIT_SKIP, EXIT_TEMPORARY
+from eyewall.jobs.pods_events import last_event, last_warning, one_line
 from operators.outcome import Outcome, OutputReader
 
 Object = Mapping[str, Any]
@@ -69,10 +70,10 @@ def end_of(pod: Object, events: Sequence[Object] = (), container: str = BASE) ->
 def cannot_start(pod: Object, events: Sequence[Object] = (), container: str = BASE) -> PodEnd | None:
     """The end of a pod whose container can never be started as it is written; None if waiting may help."""
     waiting = _state(pod.get("status") or {}, container).get("waiting") or {}
-    reason, message = waiting.get("reason", ""), _one_line(waiting.get("message", ""))
+    reason, message = waiting.get("reason", ""), one_line(waiting.get("message", ""))
     if reason in _PULLING:
         # Kubelets before 1.32 say only "Back-off pulling image" here; why is in the event.
-        message = _last_event(events, "Failed", "pull image") or message
+        message = last_event(events, "Failed", "pull image") or message
     final = _IMAGE_REASONS.get("ErrImagePull" if reason in _PULLING else reason)
     if final is None or (final and not any(word in message.lower() for word in final)):
         return None
@@ -105,11 +106,11 @@ def waits_for(pod: Object, events: Sequence[Object] = (), container: str = BASE)
     status = pod.get("status") or {}
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") != "True":
-            words = condition.get("message") or _last_event(events, "FailedScheduling")
-            return condition.get("reason") or "Unschedulable", _one_line(words or "the scheduler has not said why")
+            words = condition.get("message") or last_event(events, "FailedScheduling")
+            return condition.get("reason") or "Unschedulable", one_line(words or "the scheduler has not said why")
     waiting = _state(status, container).get("waiting") or {}
-    reason, message = waiting.get("reason") or "Pending", _one_line(waiting.get("message") or "")
-    warning = _last_event(events, "Failed", "pull image") if reason in _PULLING else _last_warning(events)
+    reason, message = waiting.get("reason") or "Pending", one_line(waiting.get("message") or "")
+    warning = last_event(events, "Failed", "pull image") if reason in _PULLING else last_warning(events)
     return reason, warning or message or "nothing more is known"
 
 
@@ -150,14 +151,14 @@ def _taken(pod: Object, events: Sequence[Object], code: int) -> PodEnd | None:
             "DeadlineExceeded": f"pod {name} ran longer than it may",
             "NodeLost": f"node {_node(pod)} of pod {name} is lost",
         }.get(reason, f"pod {name} was ended by {_node(pod)} ({reason})")
-        message = _one_line(status.get("message") or "")
+        message = one_line(status.get("message") or "")
         return PodEnd(reason, Outcome(code, {}, f"{words}: {message}" if message else words))
     for condition in status.get("conditions") or ():
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             word = condition.get("reason") or "DisruptionTarget"
             return PodEnd(
                 word,
-                Outcome(code, {}, f"pod {name} was taken away ({word}): {_one_line(condition.get('message') or '')}"),
+                Outcome(code, {}, f"pod {name} was taken away ({word}): {one_line(condition.get('message') or '')}"),
             )
     if pod["metadata"].get("deletionTimestamp"):
         reason, why = _who_took_it(events)
@@ -178,7 +179,7 @@ def _broken(pod: Object, done: Object, code: int, container: str) -> PodEnd:
     if reason in _CANNOT_RUN:
         image = _container(pod, container).get("image")
         return PodEnd(
-            reason, Outcome(EXIT_INPUT, {}, f"image {image} cannot be run: {_one_line(done.get('message') or '')}")
+            reason, Outcome(EXIT_INPUT, {}, f"image {image} cannot be run: {one_line(done.get('message') or '')}")
         )
     said = _said(done, code)
     if not done.get("message") and code in _SIGNALS:
@@ -190,7 +191,7 @@ def _who_took_it(events: Iterable[Object]) -> tuple[str, str]:
     told = {event.get("reason"): event for event in events}
     for reason in _TAKEN_AWAY[:-1]:
         if reason in told:
-            return reason, f" ({reason}): {_one_line(told[reason].get('message') or '')}"
+            return reason, f" ({reason}): {one_line(told[reason].get('message') or '')}"
     return "Deleted", " (Deleted): by hand, by a drained node or by a pod of higher priority"
 
 
@@ -216,22 +217,3 @@ def _state(status: Object, container: str) -> Object:
             state: Object = entry.get("state") or {}
             return state
     return {}
-
-
-def _last_event(events: Sequence[Object], reason: str, word: str = "") -> str:
-    return _last([e for e in events if e.get("reason") == reason and word in (e.get("message") or "")])
-
-
-def _last_warning(events: Sequence[Object]) -> str:
-    return _last([e for e in events if e.get("type") == "Warning" and e.get("message")])
-
-
-def _last(events: Sequence[Object]) -> str:
-    """The words of the latest event; the API server gives them in no order."""
-    ordered = sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
-    return _one_line(ordered[-1].get("message") or "") if ordered else ""
-
-
-def _one_line(text: str) -> str:
-    """One sentence without its full stop and line breaks, not longer than a screen."""
-    return " ".join(text.split()).rstrip(".")[:500]

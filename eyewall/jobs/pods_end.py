@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from eyewall.contracts.errors import EXIT_FAILED, EXIT_INPUT, EXIT_TEMPORARY
+from eyewall.jobs.pods_events import last_event, last_warning, one_line
 from eyewall.jobs.pods_manifest import JOB, KEEPER, PLACE
 from eyewall.jobs.pods_options import PodOptions
 from eyewall.jobs.runner import Seen
@@ -84,11 +85,11 @@ def hopeless(pod: Object, events: Sequence[Object], now: datetime, options: PodO
     if status.get("phase", "Pending") != "Pending" or pod["metadata"].get("deletionTimestamp"):
         return None
     waiting = _waiting(status)
-    reason, message = waiting.get("reason", ""), _one_line(waiting.get("message", ""))
+    reason, message = waiting.get("reason", ""), one_line(waiting.get("message", ""))
     image = _container(pod, JOB).get("image")
     if reason in _PULLING:
         # Kubelets before 1.32 say only "Back-off pulling image" here; why is in the event.
-        message = _last(events, "Failed", "pull image") or message
+        message = last_event(events, "Failed", "pull image") or message
     if reason in _NEVER or (reason in _PULLING and any(word in message.lower() for word in _NO_SUCH_IMAGE)):
         return Hopeless(EXIT_INPUT, f"image {image} cannot be had ({reason}): {message}")
     scheduled = _condition(status, "PodScheduled")
@@ -110,11 +111,11 @@ def waits_for(pod: Object, events: Sequence[Object] = ()) -> tuple[str, str]:
     status = pod.get("status") or {}
     scheduled = _condition(status, "PodScheduled")
     if scheduled and scheduled.get("status") != "True":
-        words = scheduled.get("message") or _last(events, "FailedScheduling")
-        return scheduled.get("reason") or "Unschedulable", _one_line(words or "the scheduler has not said why")
+        words = scheduled.get("message") or last_event(events, "FailedScheduling")
+        return scheduled.get("reason") or "Unschedulable", one_line(words or "the scheduler has not said why")
     waiting = _waiting(status)
-    reason, message = waiting.get("reason") or "Pending", _one_line(waiting.get("message") or "")
-    warning = _last(events, "Failed", "pull image") if reason in _PULLING else _last_warning(events)
+    reason, message = waiting.get("reason") or "Pending", one_line(waiting.get("message") or "")
+    warning = last_event(events, "Failed", "pull image") if reason in _PULLING else last_warning(events)
     return reason, warning or message or "its node is getting it ready"
 
 
@@ -123,18 +124,18 @@ def gone(name: str, events: Iterable[Object]) -> str:
     told = {event.get("reason"): event for event in events}
     for reason in _TAKEN_AWAY:
         if reason in told:
-            return f"pod {name} was taken away ({reason}): {_one_line(told[reason].get('message') or '')}"
+            return f"pod {name} was taken away ({reason}): {one_line(told[reason].get('message') or '')}"
     return f"pod {name} was deleted by somebody else: by hand, by a drained node, or by a pod of higher priority"
 
 
 def _ended(pod: Object, done: Object, stopped: bool, events: Sequence[Object]) -> Seen:
     status = pod.get("status") or {}
     if status.get("reason"):  # the pod's own, such as Evicted or NodeShutdown; a container's own end comes second
-        return _by_the_node(pod, status["reason"], _one_line(status.get("message") or ""))
+        return _by_the_node(pod, status["reason"], one_line(status.get("message") or ""))
     if not stopped:
         disrupted = _condition(status, "DisruptionTarget")
         if disrupted.get("status") == "True":
-            why, words = disrupted.get("reason") or "DisruptionTarget", _one_line(disrupted.get("message") or "")
+            why, words = disrupted.get("reason") or "DisruptionTarget", one_line(disrupted.get("message") or "")
             return Seen("ended", None, f"was taken away ({why}): {words}")
         if _told_to_go(pod, done):
             return Seen("ended", None, gone(pod["metadata"]["name"], events))
@@ -221,29 +222,10 @@ def _node(pod: Object) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "(none)")
 
 
-def _last(events: Iterable[Object], reason: str, word: str = "") -> str:
-    return _latest([e for e in events if e.get("reason") == reason and word in (e.get("message") or "")])
-
-
-def _last_warning(events: Iterable[Object]) -> str:
-    return _latest([e for e in events if e.get("type") == "Warning" and e.get("message")])
-
-
-def _latest(events: Sequence[Object]) -> str:
-    """The words of the latest event; the API server gives them in no order."""
-    ordered = sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
-    return _one_line(ordered[-1].get("message") or "") if ordered else ""
-
-
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return _one_line(lines[-1]) if lines else ""
-
-
-def _one_line(text: str) -> str:
-    """One sentence without its full stop and line breaks, not longer than a screen."""
-    return " ".join(text.split()).rstrip(".")[:500]
+    return one_line(lines[-1]) if lines else ""
