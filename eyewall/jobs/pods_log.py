@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from eyewall.jobs.docker_lines import MAX_LINE_BYTES, Thinning
+from eyewall.jobs.thinning import MAX_LINE_BYTES, Thinning
 
 _STAMP_BYTES = 64
 

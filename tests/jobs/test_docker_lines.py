@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyewall.jobs.docker_lines import (
-    MAX_BYTES_A_SECOND,
-    MAX_LINE_BYTES,
-    MAX_LINES_A_SECOND,
-    MAX_REPORTS_A_SECOND,
-    Reader,
-    follow,
-)
+from eyewall.jobs.docker_lines import Reader, follow
+from eyewall.jobs.thinning import MAX_BYTES_A_SECOND, MAX_LINE_BYTES, MAX_LINES_A_SECOND, MAX_REPORTS_A_SECOND
 
 
 def frame(text: bytes, second: int = 0, nano: int = 0, stream: int = 1) -> bytes:
