@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eyewall.contracts.errors import EXIT_INPUT, EXIT_SKIP, EXIT_TEMPORARY
-from eyewall.jobs.pods_events import last_event, last_warning, one_line
+from eyewall.jobs.pods.events import last_event, last_warning, one_line
 from operators.outcome import Outcome, OutputReader
 
 Object = Mapping[str, Any]

@@ -17,7 +17,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from eyewall.jobs.docker_engine import Engine
+from eyewall.jobs.docker.engine import Engine
 from eyewall.jobs.runner import Worker, WorkerUnreachable
 
 NEEDED = ("ip", "nsenter", "dockerd", "openssl", "mount", "umount")

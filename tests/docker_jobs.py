@@ -10,9 +10,9 @@ import docker
 import pytest
 from docker_engine import BASE
 
-from eyewall.jobs.docker_options import DockerOptions
-from eyewall.jobs.docker_place import name_of
-from eyewall.jobs.docker_runner import DockerRunner
+from eyewall.jobs.docker.options import DockerOptions
+from eyewall.jobs.docker.place import name_of
+from eyewall.jobs.docker.runner import DockerRunner
 from eyewall.jobs.runner import Assignment, Gpu, Seen, Worker
 from eyewall.storage import Store
 

@@ -28,7 +28,7 @@ from eyewall.db.statements import statement
 from eyewall.jobs.claim import claim
 from eyewall.jobs.database import Closing, Database
 from eyewall.jobs.health import PROBE_S, Health
-from eyewall.jobs.process_runner import is_in_reach
+from eyewall.jobs.process.runner import is_in_reach
 from eyewall.jobs.runner import Assignment, Runner, Worker
 from eyewall.jobs.runners import runner_for
 from eyewall.jobs.supervise import GRACE_S, Supervision

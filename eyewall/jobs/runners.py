@@ -7,9 +7,9 @@ from eyewall.jobs.runner import Runner, Worker
 from eyewall.storage import Store
 
 RUNNERS = {
-    "process": "eyewall.jobs.process_runner:ProcessRunner",
-    "docker": "eyewall.jobs.docker_runner:DockerRunner",
-    "kubernetes": "eyewall.jobs.pods:PodRunner",
+    "process": "eyewall.jobs.process.runner:ProcessRunner",
+    "docker": "eyewall.jobs.docker.runner:DockerRunner",
+    "kubernetes": "eyewall.jobs.pods.runner:PodRunner",
 }
 
 

@@ -97,7 +97,7 @@ def _add(
     """Register a worker, or change one, and look which GPUs it has."""
     from eyewall.contracts.fields import NAME_PATTERN
     from eyewall.jobs import show
-    from eyewall.jobs.process_runner import as_registered
+    from eyewall.jobs.process.runner import as_registered
     from eyewall.jobs.runner import Worker
     from eyewall.jobs.workers import upsert_worker
 

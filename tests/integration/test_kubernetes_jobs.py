@@ -18,8 +18,9 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes_cluster import IMAGE
 
 from eyewall.contracts.errors import EyewallError, InputError
-from eyewall.jobs import pods_api
-from eyewall.jobs.pods import PodRunner
+from eyewall.jobs.pods import api as pods_api
+from eyewall.jobs.pods import manifest as pods_manifest
+from eyewall.jobs.pods.runner import PodRunner
 from eyewall.jobs.runner import Assignment, Gpu, Worker, WorkerUnreachable
 from eyewall.storage import Store
 
@@ -232,7 +233,7 @@ def test_a_job_without_a_place_says_why_and_is_given_back_in_time(cluster, store
 
 
 def test_a_job_over_its_time_is_ended_by_the_kubelet_where_no_dispatcher_lives(bench, monkeypatch):
-    monkeypatch.setattr("eyewall.jobs.pods_manifest._LATE_S", 0)
+    monkeypatch.setattr("eyewall.jobs.pods.manifest._LATE_S", 0)
 
     _, seen = bench.to_the_end(bench.python(UP, max_s=4))
 
@@ -469,8 +470,6 @@ def test_a_request_for_a_pod_that_arrives_after_the_end_was_recorded_runs_nothin
 
 def test_a_request_for_a_pod_that_arrives_after_a_stop_runs_nothing(bench):
     """The permit is still there, as the end stands in it, but it is spent."""
-    from eyewall.jobs import pods_manifest
-
     job = bench.begin(bench.python(UP))
     bench.until(job, "up")
     permit = bench.cluster.api.read_namespaced_config_map(job.name, bench.cluster.namespace)

@@ -29,7 +29,7 @@ from docker_hosts import DockerHost, demand_engines_of_our_own, docker_hosts
 from eyewall.contracts.submission import Submission
 from eyewall.db.connect import connected
 from eyewall.jobs import queue
-from eyewall.jobs.docker_runner import DockerRunner
+from eyewall.jobs.docker.runner import DockerRunner
 from eyewall.jobs.runner import Worker, WorkerUnreachable
 from eyewall.platform import postgres
 from eyewall.storage import Store

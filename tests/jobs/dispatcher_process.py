@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from eyewall.jobs.dispatcher import Dispatcher
-from eyewall.jobs.process_runner import ProcessRunner
+from eyewall.jobs.process.runner import ProcessRunner
 from eyewall.jobs.runner import Assignment, Worker
 from eyewall.storage import Store
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from eyewall.jobs.pods_api import Answer
-from eyewall.jobs.pods_manifest import JOB, KEY, PLACE_SCRIPT
+from eyewall.jobs.pods.api import Answer
+from eyewall.jobs.pods.manifest import JOB, KEY, PLACE_SCRIPT
 
 Object = dict[str, Any]
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ STAMP = "2026-11-21T12:00:00Z"
 
 
 class ApiDouble:
-    """Stands in for `eyewall.jobs.pods_api.Api`; many runners may share one by `share`."""
+    """Stands in for `eyewall.jobs.pods.api.Api`; many runners may share one by `share`."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Object] = {}

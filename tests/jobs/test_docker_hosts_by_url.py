@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from eyewall.contracts.errors import ContractError
-from eyewall.jobs.docker_engine import Engine
-from eyewall.jobs.docker_options import DockerOptions, bytes_of
-from eyewall.jobs.docker_runner import DockerRunner
+from eyewall.jobs.docker.engine import Engine
+from eyewall.jobs.docker.options import DockerOptions, bytes_of
+from eyewall.jobs.docker.runner import DockerRunner
 from eyewall.jobs.runner import Found, Worker, WorkerUnreachable
 
 
@@ -111,7 +111,7 @@ def test_a_host_that_ssh_does_not_reach_does_not_answer(ssh):
 
 def test_authorities_of_the_environment_are_not_the_hosts(monkeypatch):
     """With REQUESTS_CA_BUNDLE set, requests would verify against that file and not against the worker's own."""
-    from eyewall.jobs.docker_engine import _Client
+    from eyewall.jobs.docker.engine import _Client
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")

@@ -11,8 +11,8 @@ import pytest
 from docker.errors import APIError
 
 from eyewall.contracts.errors import ContractError, ServingError
-from eyewall.jobs.docker_engine import Engine
-from eyewall.jobs.docker_images import image_there
+from eyewall.jobs.docker.engine import Engine
+from eyewall.jobs.docker.images import image_there
 from eyewall.jobs.runner import Worker
 
 pytestmark = pytest.mark.docker

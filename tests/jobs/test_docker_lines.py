@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyewall.jobs.docker_lines import Reader, follow
+from eyewall.jobs.docker.lines import Reader, follow
 from eyewall.jobs.thinning import MAX_BYTES_A_SECOND, MAX_LINE_BYTES, MAX_LINES_A_SECOND, MAX_REPORTS_A_SECOND
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eyewall.contracts.errors import ContractError, ServingError
-from eyewall.jobs import docker_runner
-from eyewall.jobs.docker_runner import DockerRunner
+from eyewall.jobs.docker import runner as docker_runner
+from eyewall.jobs.docker.runner import DockerRunner
 from eyewall.jobs.runner import Gpu, Worker, WorkerUnreachable
 
 pytestmark = pytest.mark.docker

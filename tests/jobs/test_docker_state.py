@@ -2,7 +2,7 @@
 
 import pytest
 
-from eyewall.jobs.docker_state import seen_of
+from eyewall.jobs.docker.state import seen_of
 
 UP = "2026-11-21T11:17:28.606103515Z"  # when the engine came up last
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.jobs import pods_api
-from eyewall.jobs.pods_api import Api
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods import api as pods_api
+from eyewall.jobs.pods.api import Api
+from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.runner import WorkerUnreachable
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from eyewall.contracts.errors import ContractError, EyewallError
-from eyewall.jobs import pods_keeper, pods_place
-from eyewall.jobs.pods_code import PART_BYTES, close_out, data_places, demand_inside, open_out, parts_of
-from eyewall.jobs.pods_options import PodOptions
-from eyewall.jobs.pods_out import MAX_PACKED_BYTES, take_out
+from eyewall.jobs.pods import keeper as pods_keeper
+from eyewall.jobs.pods import place as pods_place
+from eyewall.jobs.pods.code import PART_BYTES, close_out, data_places, demand_inside, open_out, parts_of
+from eyewall.jobs.pods.options import PodOptions
+from eyewall.jobs.pods.out import MAX_PACKED_BYTES, take_out
 from eyewall.jobs.runner import Assignment, Worker
 from eyewall.storage import Store
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from eyewall.jobs.pods_end import gone, hopeless, keeps, over, seen_of, waits_for
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods.end import gone, hopeless, keeps, over, seen_of, waits_for
+from eyewall.jobs.pods.options import PodOptions
 
 MADE = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 OPTIONS = PodOptions(start_timeout_s=100)

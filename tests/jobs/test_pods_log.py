@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyewall.jobs.pods_log import MAX_LINE_BYTES, PodLines, whole_lines
+from eyewall.jobs.pods.log import MAX_LINE_BYTES, PodLines, whole_lines
 
 
 def _line(second: float, text: bytes) -> bytes:

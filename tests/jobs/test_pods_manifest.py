@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyewall.contracts.errors import ContractError
-from eyewall.jobs import pods_manifest
-from eyewall.jobs.pods_manifest import Place, part, permit, plain, pod, sum_of, uuid_of
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods import manifest as pods_manifest
+from eyewall.jobs.pods.manifest import Place, part, permit, plain, pod, sum_of, uuid_of
+from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.runner import Assignment, Gpu, Worker
 
 OPTIONS = PodOptions(cpus=1.5, memory="3Gi", disk="5Gi")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from eyewall.jobs.pods_options import PodOptions
-from eyewall.jobs.pods_probe import declared_slots, slots_of
+from eyewall.jobs.pods.options import PodOptions
+from eyewall.jobs.pods.probe import declared_slots, slots_of
 
 OPTIONS = PodOptions()
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pods_api_double import ApiDouble
 
-from eyewall.jobs import pods
-from eyewall.jobs.pods import PodRunner
+from eyewall.jobs.pods import runner as pods
+from eyewall.jobs.pods.runner import PodRunner
 from eyewall.jobs.runner import Assignment, Gpu, Seen, Worker
 from eyewall.storage import Store
 

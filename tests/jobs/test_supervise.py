@@ -13,7 +13,7 @@ from dispatching import Place, wait_until
 from eyewall.contracts.errors import StorageError
 from eyewall.jobs import queue, supervise
 from eyewall.jobs.dispatcher import Dispatcher
-from eyewall.jobs.process_runner import ProcessRunner
+from eyewall.jobs.process.runner import ProcessRunner
 from eyewall.jobs.runner import Assignment, Found, Runner, Seen, Worker, WorkerUnreachable
 from eyewall.storage import Store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eyewall.jobs import shim
+from eyewall.jobs.process import shim
 from eyewall.platform.local_jobs import end_local_jobs
 from eyewall.platform.places import Places
 

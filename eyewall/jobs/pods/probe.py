@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eyewall.jobs.pods_manifest import uuid_of
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods.manifest import uuid_of
+from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.runner import Found
 
 Object = Mapping[str, Any]

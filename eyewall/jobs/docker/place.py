@@ -15,7 +15,7 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.layout import digest_of
-from eyewall.jobs.docker_options import DockerOptions, bytes_of
+from eyewall.jobs.docker.options import DockerOptions, bytes_of
 from eyewall.jobs.runner import Assignment
 from eyewall.storage import Store
 

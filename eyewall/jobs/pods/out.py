@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eyewall.contracts.errors import EyewallError
 from eyewall.jobs.kept import LEFT_OUT, keep_folder, take
-from eyewall.jobs.pods_keeper import BEGIN, END, TOO_MUCH
+from eyewall.jobs.pods.keeper import BEGIN, END, TOO_MUCH
 from eyewall.storage import Store
 
 #: Kubelets keep the last 10 MiB of a container's log at least; as Base64 this is 8 of them.

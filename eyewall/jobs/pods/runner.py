@@ -1,7 +1,7 @@
 """The Kubernetes worker: a job as one pod of one namespace; the cluster places it.
 
 No memory and no lock of its own: whatever it must know is in the cluster, in the attempt's permit and its pod
-(`eyewall.jobs.pods_manifest`), so that any dispatcher goes on with what another began.
+(`eyewall.jobs.pods.manifest`), so that any dispatcher goes on with what another began.
 
     permit   pod    is
     none     none   absent
@@ -18,16 +18,16 @@ from importlib import resources
 from typing import Any
 
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.jobs import pods_code
-from eyewall.jobs import pods_manifest as objects
-from eyewall.jobs.pods_api import Api
-from eyewall.jobs.pods_end import gone, hopeless, keeps, over, seen_of
-from eyewall.jobs.pods_keeper import LINE_CHARACTERS
-from eyewall.jobs.pods_log import PodLines, whole_lines
-from eyewall.jobs.pods_manifest import END, PARTS, STARTED, STOPPED
-from eyewall.jobs.pods_options import PodOptions
-from eyewall.jobs.pods_out import take_out
-from eyewall.jobs.pods_probe import declared_slots, slots_of
+from eyewall.jobs.pods import code as pods_code
+from eyewall.jobs.pods import manifest as objects
+from eyewall.jobs.pods.api import Api
+from eyewall.jobs.pods.end import gone, hopeless, keeps, over, seen_of
+from eyewall.jobs.pods.keeper import LINE_CHARACTERS
+from eyewall.jobs.pods.log import PodLines, whole_lines
+from eyewall.jobs.pods.manifest import END, PARTS, STARTED, STOPPED
+from eyewall.jobs.pods.options import PodOptions
+from eyewall.jobs.pods.out import take_out
+from eyewall.jobs.pods.probe import declared_slots, slots_of
 from eyewall.jobs.runner import Assignment, Found, Seen, Worker, WorkerUnreachable
 from eyewall.storage import Store
 
@@ -291,6 +291,6 @@ def _noted(notes: Object) -> Seen:
 
 def _scripts() -> dict[str, str]:
     """What the containers beside the job run."""
-    folder = resources.files("eyewall.jobs")
-    names = {objects.PLACE_SCRIPT: "pods_place.py", objects.KEEPER_SCRIPT: "pods_keeper.py"}
+    folder = resources.files("eyewall.jobs.pods")
+    names = {objects.PLACE_SCRIPT: "place.py", objects.KEEPER_SCRIPT: "keeper.py"}
     return {name: folder.joinpath(module).read_text(encoding="utf-8") for name, module in names.items()}

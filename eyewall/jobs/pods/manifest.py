@@ -16,8 +16,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from eyewall.jobs.pods_options import PodOptions
-from eyewall.jobs.pods_out import MAX_PACKED_BYTES
+from eyewall.jobs.pods.options import PodOptions
+from eyewall.jobs.pods.out import MAX_PACKED_BYTES
 from eyewall.jobs.runner import Assignment
 
 Object = dict[str, Any]
@@ -38,7 +38,7 @@ _LATE_S = 600  # the dispatcher ends a job that is over its time; the kubelet do
 
 
 class Place(NamedTuple):
-    """How code, data and output get in and out (`eyewall.jobs.pods_code` decides)."""
+    """How code, data and output get in and out (`eyewall.jobs.pods.code` decides)."""
 
     parts: int  #: of the code, that `create` made; 0: it comes from the store's volume, or there is none
     data: tuple[tuple[str, str | None], ...]  #: what the job is told, and the path in the store that is mounted there

@@ -12,8 +12,8 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from eyewall.contracts.errors import ContractError, ServingError
-from eyewall.jobs.docker_engine import Engine, sentence
-from eyewall.jobs.docker_options import DockerOptions
+from eyewall.jobs.docker.engine import Engine, sentence
+from eyewall.jobs.docker.options import DockerOptions
 
 _BY_DIGEST = re.compile(r"^[a-z0-9][A-Za-z0-9._/:-]{0,300}@(sha256:[0-9a-f]{64})$")
 #: How long a registry may be silent while a layer is unpacked, s.

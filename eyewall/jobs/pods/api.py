@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.runner import WorkerUnreachable
 
 Object = dict[str, Any]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from eyewall.contracts.errors import ContractError
 from eyewall.jobs.code_files import code_files
-from eyewall.jobs.pods_manifest import DATA_DIR
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods.manifest import DATA_DIR
+from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.runner import Assignment
 from eyewall.storage import Store
 

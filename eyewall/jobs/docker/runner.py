@@ -18,12 +18,12 @@ from docker.errors import APIError, NotFound
 
 from eyewall.contracts.errors import ContractError
 from eyewall.jobs.code_files import code_tar
-from eyewall.jobs.docker_engine import Engine, sentence
-from eyewall.jobs.docker_images import image_there
-from eyewall.jobs.docker_lines import follow
-from eyewall.jobs.docker_options import DockerOptions
-from eyewall.jobs.docker_place import JOB_LABEL, JOB_NAME, OUT, WORK, container, name_of
-from eyewall.jobs.docker_state import seen_of, time_of
+from eyewall.jobs.docker.engine import Engine, sentence
+from eyewall.jobs.docker.images import image_there
+from eyewall.jobs.docker.lines import follow
+from eyewall.jobs.docker.options import DockerOptions
+from eyewall.jobs.docker.place import JOB_LABEL, JOB_NAME, OUT, WORK, container, name_of
+from eyewall.jobs.docker.state import seen_of, time_of
 from eyewall.jobs.kept import LEFT_OUT, keep_folder, take
 from eyewall.jobs.runner import Assignment, Found, Seen, Worker, WorkerUnreachable
 from eyewall.storage import Store
@@ -261,7 +261,7 @@ class DockerRunner:
 
     def probe(self) -> list[Found]:
         """The host's GPUs, or its declared devices. Raises WorkerUnreachable."""
-        from eyewall.jobs.docker_probe import probe
+        from eyewall.jobs.docker.probe import probe
 
         with self._engine.reached("the look at its GPUs"):
             self._remove_forgotten()

@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from eyewall.contracts.errors import ContractError, EyewallError, ServingError
-from eyewall.jobs.docker_options import DockerOptions
+from eyewall.jobs.docker.options import DockerOptions
 from eyewall.jobs.runner import Worker, WorkerUnreachable
 
 DEFAULT_URL = "unix:///var/run/docker.sock"

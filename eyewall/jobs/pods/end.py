@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from eyewall.contracts.errors import EXIT_FAILED, EXIT_INPUT, EXIT_TEMPORARY
-from eyewall.jobs.pods_events import last_event, last_warning, one_line
-from eyewall.jobs.pods_manifest import JOB, KEEPER, PLACE
-from eyewall.jobs.pods_options import PodOptions
+from eyewall.jobs.pods.events import last_event, last_warning, one_line
+from eyewall.jobs.pods.manifest import JOB, KEEPER, PLACE
+from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.runner import Seen
 
 Object = Mapping[str, Any]

@@ -20,10 +20,10 @@ from docker.types import DeviceRequest, LogConfig
 
 from eyewall.contracts.errors import ContractError, ServingError
 from eyewall.jobs import nvml_view
-from eyewall.jobs.docker_engine import Engine, sentence
-from eyewall.jobs.docker_images import image_there
-from eyewall.jobs.docker_options import DockerOptions
-from eyewall.jobs.docker_place import JOB_LABEL, JOB_NAME
+from eyewall.jobs.docker.engine import Engine, sentence
+from eyewall.jobs.docker.images import image_there
+from eyewall.jobs.docker.options import DockerOptions
+from eyewall.jobs.docker.place import JOB_LABEL, JOB_NAME
 from eyewall.jobs.nvml import judge
 from eyewall.jobs.runner import Found
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from eyewall.jobs import shim
+from eyewall.jobs.process import shim
 
 
 class ShimWatch:

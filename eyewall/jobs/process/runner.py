@@ -1,7 +1,8 @@
 """The process backend: a job as a process of this machine, looked after by a shim that outlives the dispatcher.
 
 Each attempt has a folder, ``<var>/jobs/<its name>``, which is its only trace: every method goes by what is in it and
-by who holds its lock (`eyewall.jobs.shim`), so that any dispatcher of this machine goes on with what another began.
+by who holds its lock (`eyewall.jobs.process.shim`), so that any dispatcher of this machine goes on with what another
+began.
 """
 
 import contextlib
@@ -23,12 +24,12 @@ from typing import Any
 
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.layout import attempt_dir
-from eyewall.jobs import shim
 from eyewall.jobs.code_files import code_files, plain_path
 from eyewall.jobs.kept import LEFT_OUT
 from eyewall.jobs.log_reader import LogReader
+from eyewall.jobs.process import shim
+from eyewall.jobs.process.shim_watch import ShimWatch, kill_marked
 from eyewall.jobs.runner import Assignment, Found, Seen, Worker, WorkerUnreachable
-from eyewall.jobs.shim_watch import ShimWatch, kill_marked
 from eyewall.platform.places import Places
 from eyewall.storage import Store
 

@@ -1,0 +1,1 @@
+"""Docker hosts as workers: an attempt is a container, its state is the engine's."""
