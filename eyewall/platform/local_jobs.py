@@ -5,7 +5,7 @@ import time
 
 import psutil  # type: ignore[import-untyped]
 
-from eyewall.jobs import shim
+from eyewall.jobs.process import shim
 from eyewall.platform.places import Places
 
 _PATIENCE_S = 10.0
