@@ -5,18 +5,22 @@
 One engine plays both workers, one after the other; it needs the images registry:2 and python:3.11-slim-bookworm.
 
 - platform: the line is written, `eyewall env lock` and `eyewall env build` (resolve, install, try, push), all cold:
-  no layer of it in the engine's cache. Then each worker pulls by digest, which it has nothing of but the base image,
-  and imports the framework.
+  no layer of it in the engine's cache, nothing in the registry. Then each worker pulls by digest, which it has nothing
+  of but the base image, and imports the framework.
 - by hand: on each worker a fresh container, `pip install` of the same locked packages, and the same import. No uv, no
-  cache: what somebody does who logs in there.
+  cache: what somebody does who logs in there. The lock is a present: pip resolves nothing.
 
 Registry, index and workers are on one machine, so pulls cost no network; nor do the downloads of pip, where an index
-is near. In turn; prints medians and the ratio, and one line of JSON last.
+is near. In each turn one installation by hand comes before the build and one behind it, so that other work on the
+machine meets both ways; each turn gives one ratio. Prints medians, the ratios with their range, from how many workers
+on the platform is the faster, and one line of JSON last; each turn is a line on stderr, and not lost with the rest.
 """
 
 import argparse
 import contextlib
 import json
+import math
+import os
 import secrets
 import shutil
 import signal
@@ -47,7 +51,7 @@ from eyewall.platform import postgres  # noqa: E402
 WORKERS = 2
 
 
-def say(_steps: int = 1, sentence: str = "") -> None:
+def say(steps: int = 1, sentence: str = "") -> None:
     """Progress of a build, on stderr."""
     print(f"  {time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr)
 
@@ -82,8 +86,8 @@ def forget(client: Any, where: str) -> None:
                 client.remove_image(name, force=True)
 
 
-def platform(builder: Builder, name: str, folder: Path) -> dict[str, float]:
-    """Seconds of each step, from the line to two workers that have imported the framework."""
+def build(builder: Builder, name: str, folder: Path) -> tuple[str, dict[str, float]]:
+    """The image by digest, and the seconds from the line to the registry; nothing of it is known before."""
     dockerfile = folder / "environment" / "Dockerfile"
     cold = f"RUN true {secrets.token_hex(8)}\n"  # nothing after it is in the engine's cache
     original = (ROOT / "images" / "environment" / "Dockerfile").read_text()
@@ -96,49 +100,66 @@ def platform(builder: Builder, name: str, folder: Path) -> dict[str, float]:
     make_lock(recipe, builder.root)
     locked = time.monotonic()
     image = builder.build(recipe, "docker", say).where
-    built = time.monotonic()
-    pulls, checks = [], []
-    for _ in range(WORKERS):
-        forget(builder.engine, image.partition("@")[0])
-        at = time.monotonic()
-        builder.engine.pull(image)
-        pulls.append(time.monotonic() - at)
-        judge(recipe, run_in_container(builder.engine, image, recipe))
-        checks.append(time.monotonic() - at - pulls[-1])
-    forget(builder.engine, image.partition("@")[0])
-    steps = {"lock_s": locked - begun, "build_s": built - locked, "pull_s": sum(pulls), "import_s": sum(checks)}
-    return steps | {"total_s": sum(steps.values()), "one_pull_s": statistics.median(pulls)}
+    return image, {"lock_s": locked - begun, "build_s": time.monotonic() - locked}
 
 
-def by_hand(client: Any, recipe: Recipe, wheels: list[Path]) -> dict[str, float]:
-    """Seconds to install the same packages on two workers, one after the other, and import the framework."""
-    times = []
-    for _ in range(WORKERS):
-        made = client.create_container(
-            f"python:{recipe.python}-slim-bookworm",
-            ["sleep", "3600"],
-            host_config=client.create_host_config(
-                network_mode="host",
-                binds=[f"{wheel}:/wheels/{wheel.name}:ro" for wheel in [*wheels, recipe.lock_file]],
-            ),
-        )["Id"]
+def pull(client: Any, image: str, recipe: Recipe) -> dict[str, float]:
+    """Seconds of one worker that has nothing of the image but its base: pull, import."""
+    forget(client, image.partition("@")[0])
+    begun = time.monotonic()
+    client.pull(image)
+    pulled = time.monotonic()
+    judge(recipe, run_in_container(client, image, recipe))
+    return {"pull_s": pulled - begun, "import_s": time.monotonic() - pulled}
+
+
+def by_hand(client: Any, recipe: Recipe, wheels: list[Path]) -> float:
+    """Seconds to install the same packages on one worker, and import the framework."""
+    made = client.create_container(
+        f"python:{recipe.python}-slim-bookworm",
+        ["sleep", "3600"],
+        host_config=client.create_host_config(
+            network_mode="host",
+            binds=[f"{wheel}:/wheels/{wheel.name}:ro" for wheel in [*wheels, recipe.lock_file]],
+        ),
+    )["Id"]
+    try:
+        client.start(made)
+        begun = time.monotonic()
+        pip = ["/opt/env/bin/pip", "install", "--quiet", "--no-cache-dir", "--no-deps", "--find-links", "/wheels"]
+        for command in (
+            ["python", "-m", "venv", "/opt/env"],
+            [*pip, "-r", f"/wheels/{recipe.lock_file.name}"],
+            ["/opt/env/bin/python", "-c", f"import {recipe.module}; assert {recipe.check or True}"],
+        ):
+            run = client.exec_create(made, command)["Id"]
+            said = client.exec_start(run)
+            if client.exec_inspect(run)["ExitCode"]:
+                raise SystemExit(f"{command}: {said.decode(errors='replace')[-500:]}")
+        return time.monotonic() - begun
+    finally:
+        client.remove_container(made, force=True, v=True)
+
+
+def one_turn(connection: Any, name: str, folder: Path, root: Path) -> dict[str, float]:
+    """Both ways, mixed: half of the installations by hand before the build, half behind it."""
+    client = registries.engine(Settings())
+    recipe = recipe_named(name, folder)
+    wheels = fetch_wheels(recipe, labelled(packages(recipe.lock())), wheels_of(recipe, root))
+    with registry(client) as address:
+        builder = Builder(connection, Settings.model_validate({"environments": {"registry": address}}), root)
         try:
-            client.start(made)
-            begun = time.monotonic()
-            pip = ["/opt/env/bin/pip", "install", "--quiet", "--no-cache-dir", "--no-deps", "--find-links", "/wheels"]
-            for command in (
-                ["python", "-m", "venv", "/opt/env"],
-                [*pip, "-r", f"/wheels/{recipe.lock_file.name}"],
-                ["/opt/env/bin/python", "-c", f"import {recipe.module}; assert {recipe.check or True}"],
-            ):
-                run = client.exec_create(made, command)["Id"]
-                said = client.exec_start(run)
-                if client.exec_inspect(run)["ExitCode"]:
-                    raise SystemExit(f"{command}: {said.decode(errors='replace')[-500:]}")
-            times.append(time.monotonic() - begun)
+            hand = [by_hand(client, recipe, wheels) for _ in range(WORKERS // 2)]
+            image, steps = build(builder, name, folder)
+            load = os.getloadavg()[1]  # of the last five minutes
+            hand += [by_hand(client, recipe, wheels) for _ in range(WORKERS - len(hand))]
+            pulls = [pull(client, image, recipe) for _ in range(WORKERS)]
         finally:
-            client.remove_container(made, force=True, v=True)
-    return {"total_s": sum(times), "one_worker_s": statistics.median(times)}
+            forget(client, f"{address}/eyewall-env-{name}")
+    worker = {key: statistics.mean(each[key] for each in pulls) for key in pulls[0]}
+    platform = sum(steps.values()) + WORKERS * sum(worker.values())
+    return steps | worker | {"by_hand_s": statistics.mean(hand), "platform_total_s": platform,
+                             "by_hand_total_s": sum(hand), "load": load}  # fmt: skip
 
 
 def main() -> None:
@@ -147,38 +168,41 @@ def main() -> None:
     parser.add_argument("--environment", default="tensorflow-2.21")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    client = registries.engine(Settings())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends with everything removed
-    with tempfile.TemporaryDirectory(prefix="eyewall-benchmark-") as scratch, registry(client) as address:
+    turns: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory(prefix="eyewall-benchmark-") as scratch:
         folder = Path(scratch) / "images"
         shutil.copytree(ROOT / "images" / "environment", folder / "environment")
         shutil.copytree(ROOT / "images" / "environments", folder / "environments")
         shutil.copy(ROOT / "images" / "environments.yaml", folder)
         server = postgres.start(Path(scratch) / "postgres")
-        found: dict[str, list[dict[str, float]]] = {"platform": [], "by_hand": []}
         try:
             with psycopg.connect(postgres.uri(server, "eyewall"), autocommit=True) as connection:
                 migrate(connection)
-                settings = Settings.model_validate({"environments": {"registry": address}})
-                builder = Builder(connection, settings, Path(scratch) / "var")
-                recipe = recipe_named(options.environment, folder)
-                wheels = fetch_wheels(recipe, labelled(packages(recipe.lock())), wheels_of(recipe, builder.root))
                 for _ in range(options.repeats):
-                    found["platform"].append(platform(builder, options.environment, folder))
-                    print(json.dumps(found["platform"][-1]), file=sys.stderr)
-                    found["by_hand"].append(by_hand(client, recipe, wheels))
-                    print(json.dumps(found["by_hand"][-1]), file=sys.stderr)
+                    turns.append(one_turn(connection, options.environment, folder, Path(scratch) / "var"))
+                    print(json.dumps({key: round(value, 1) for key, value in turns[-1].items()}), file=sys.stderr)
         finally:
             postgres.stop(Path(scratch) / "postgres")
-            forget(client, f"{address}/eyewall-env-{options.environment}")
-    medians = {
-        way: {key: round(statistics.median(run[key] for run in runs), 1) for key in runs[0]}
-        for way, runs in found.items()
-    }
-    for way, values in medians.items():
-        print(f"{way:<9}", "  ".join(f"{key[:-2]} {value} s" for key, value in values.items()))
-    pairs = [hand["total_s"] / ours["total_s"] for ours, hand in zip(found["platform"], found["by_hand"], strict=True)]
-    print(json.dumps({"environment": options.environment, **medians, "ratio": round(statistics.median(pairs), 2)}))
+    report(options.environment, turns)
+
+
+def report(environment: str, turns: list[dict[str, float]]) -> None:
+    """Print what the turns say together."""
+    medians = {key: round(statistics.median(turn[key] for turn in turns), 1) for key in turns[0]}
+    ratios = sorted(turn["by_hand_total_s"] / turn["platform_total_s"] for turn in turns)
+    once = medians["lock_s"] + medians["build_s"]
+    saved = medians["by_hand_s"] - medians["pull_s"] - medians["import_s"]  # by each worker
+    workers = math.floor(once / saved) + 1 if saved > 0 else None
+    print(f"once       lock {medians['lock_s']} s, build {medians['build_s']} s")
+    print(f"a worker   pull {medians['pull_s']} s, import {medians['import_s']} s; by hand {medians['by_hand_s']} s")
+    print(
+        f"{WORKERS} workers  platform {medians['platform_total_s']} s, by hand {medians['by_hand_total_s']} s:"
+        f" ×{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}), load {medians['load']}"
+    )
+    print(f"the platform is the faster from {workers} workers on" if workers else "by hand is the faster at any number")
+    found = {"ratios": [round(ratio, 2) for ratio in ratios], "faster_from_workers": workers}
+    print(json.dumps({"environment": environment, **medians, **found}))
 
 
 if __name__ == "__main__":

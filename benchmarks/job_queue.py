@@ -32,6 +32,7 @@ import psycopg
 
 from eyewall.contracts.queueing import QueueSettings
 from eyewall.db.connect import Connection, migrate
+from eyewall.db.statements import statement
 from eyewall.jobs import claim
 from eyewall.jobs.policy import set_policy
 from eyewall.jobs.runner import Assignment
@@ -77,6 +78,7 @@ def database(socket: str, clock: bool = False) -> Iterator[tuple[Connection, str
             connection.execute(f"ALTER DATABASE \"{name}\" SET simulated.now = '0'".encode())
     with psycopg.connect(url, autocommit=True) as connection:
         migrate(connection)
+        connection.execute(statement("jobs/session"), {"actor": "bench"})
         yield connection, url
 
 
@@ -159,6 +161,7 @@ def steady(
     rng = random.Random(seed)
     spent: dict[str, list[float]] = {"claim": [], "nothing": [], "end": []}
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement("jobs/session"), {"actor": f"dispatcher {dispatcher}"})  # as a dispatcher's
         if fifo:
             undisturbed(connection)
         mine: list[Assignment] = []

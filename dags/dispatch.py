@@ -1,8 +1,8 @@
 """### The job queue's dispatcher
 
-Starts queued jobs on free GPUs and watches them until they end. A run begins as soon as PostgreSQL tells that there is
-work and no dispatcher is alive (and every ten minutes, should nobody have been told); it goes on while anything is
-queued or running, and a minute longer, so that the next job starts at once.
+Starts queued jobs on free GPUs and watches them until they end, and runs the searches that were asked for. A run begins
+as soon as PostgreSQL tells that there is work and no dispatcher is alive (and every ten minutes, should nobody have
+been told); it goes on while anything is queued or running, and a minute longer, so that the next job starts at once.
 
 * **Nothing to do, or another dispatcher at work**: the run ends as *skipped*.
 * **Stopping a run** stops no job: jobs go on, and the next dispatcher takes them over. `eyewall job cancel` stops one.

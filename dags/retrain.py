@@ -66,7 +66,8 @@ def retrain() -> None:
     search = Search(
         task_id="search",
         space="{{ params.sweep or '' }}",
-        options={"name": RUN, "set": f"records={receipt_of('records')}", "run": True, "best": receipt_of("search")},
+        options={"name": RUN, "set": f"records={receipt_of('records')}"},
+        best=receipt_of("search"),
         pool=JOBS,
     )
     train = TrainOnBest(

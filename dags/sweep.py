@@ -1,15 +1,15 @@
 """### A search over the settings of a training
 
-1. **create**: the search space, a YAML file in the store, is checked as a whole and registered.
-2. **run**: trials are asked of Optuna, and each is an ordinary job of the queue; those that lag behind are given up
-   early. The task goes on until the budget is used up, and waits most of the time.
+The search space, a YAML file in the store, is checked as a whole and registered. Dispatchers run the search: trials are
+asked of Optuna, and each is an ordinary job of the queue; those that lag behind are given up early. The task waits for
+the end of the budget, and takes no slot meanwhile.
 
 The best trial is in the run's receipt, and on the *Jobs* page with its leaderboard and curves; `eyewall sweep show`
 shows the same.
 
-* **A retry**, or a run of the same name, goes on where the search stands: no trial is lost or run twice.
-* **Marking the task** ends the controller and leaves its jobs running; `eyewall sweep stop` ends those.
-* **More trials** afterwards: `eyewall sweep resume NAME --trials +20 --run`.
+* **A retry**, or a run of the same name, waits for the search that is there: no trial is lost or run twice.
+* **Marking the task** failed or success stops the search and its jobs; **clearing** it lets the search go on.
+* **More trials** afterwards: `eyewall sweep resume NAME --trials +20`.
 """
 
 from datetime import timedelta
@@ -18,7 +18,6 @@ from airflow.sdk import dag
 
 from operators import forms
 from operators.macros import MACROS
-from operators.platform_command import PlatformCommand
 from operators.pools import JOBS
 from operators.search import Search
 from operators.step import receipt_of
@@ -48,9 +47,9 @@ NAME = "{{ params.name or run_key(dag.dag_id, run_id) }}"
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
 )
 def sweep() -> None:
-    """Register, then run."""
-    create = Search(
-        task_id="create",
+    """Register and wait."""
+    Search(
+        task_id="sweep",
         space="{{ params.space }}",
         options={
             "name": NAME,
@@ -59,16 +58,9 @@ def sweep() -> None:
             },
             "set": "{{ (params.set or []) | join('\n') }}",
         },
+        best=receipt_of("sweep"),
         pool=JOBS,
     )
-    run = PlatformCommand(
-        task_id="run",
-        command=("sweep", "run"),
-        options={"best": receipt_of("run"), "json": True},
-        words=[NAME],
-        pool=JOBS,
-    )
-    create >> run
 
 
 sweep()

@@ -2,8 +2,7 @@
 
 What is done to a gang is written once, as generators that yield a `Call` and get its `Answer`. The task sends them
 with the provider's blocking client (`send_all`), the triggerer with its asynchronous one (`asend_all`), and the tests
-with a dictionary: there a process can be killed between any two calls. Bodies are plain JSON, as `kubectl -o json`
-shows it: a typed client drops what an older or newer server says beyond its own fields.
+with a dictionary: there a process can be killed between any two calls.
 
 Times are the API server's own (the Date of its answers), so that two machines with different clocks agree.
 """
@@ -12,9 +11,10 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
+
+from eyewall.jobs.pods.wire import arguments, sentence, server_time
 
 #: One request may take this long; a server that is frozen accepts connections and says nothing.
 REQUEST_TIMEOUT_S = 15.0
@@ -60,11 +60,7 @@ class ApiRefused(Exception):
 
     def __init__(self, status: int, text: str) -> None:
         """``text`` is the server's Status, whose message is the sentence for people."""
-        try:
-            text = json.loads(text)["message"]
-        except (ValueError, KeyError, TypeError):
-            text = text[:300]
-        super().__init__(f"the API server refuses ({status}): {text}")
+        super().__init__(f"the API server refuses ({status}): {sentence(text)}")
         self.status = status
 
 
@@ -80,7 +76,7 @@ def answer_of(status: int, text: str, date: str | None) -> Answer:
         raise ApiAway(f"the API server says {status}: {text[:200]}")
     if not (200 <= status < 300 or status in (404, 409)):
         raise ApiRefused(status, text)
-    return Answer(status, text, parsedate_to_datetime(date) if date else datetime.now(UTC))
+    return Answer(status, text, server_time(date))
 
 
 def _waits_for_ever(status: int, text: str) -> bool:
@@ -176,16 +172,8 @@ def async_sender(client: Any) -> AsyncSend:
 
 
 def _arguments(call: Call) -> dict[str, Any]:
-    """For ``call_api`` of either client. Without preloading they hand over the answer as it is."""
-    return {
-        "query_params": list(call.query),
-        "header_params": {"Accept": "application/json, */*", "Content-Type": "application/json"},
-        "body": call.body,
-        "auth_settings": ["BearerToken"],
-        "_preload_content": False,
-        "_return_http_data_only": True,
-        "_request_timeout": REQUEST_TIMEOUT_S,
-    }
+    """For ``call_api`` of either client."""
+    return arguments(call.body, call.query, REQUEST_TIMEOUT_S) | {"_return_http_data_only": True}
 
 
 def _answer_in(error: Any) -> Answer:

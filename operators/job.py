@@ -1,6 +1,5 @@
 """A job of the platform as an Airflow task: submit it, wait for its end without taking a slot, tell how it ended."""
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,9 +8,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from eyewall.contracts.errors import EyewallError, InputError
-from eyewall.contracts.fields import NAME_PATTERN
-from eyewall.contracts.layout import safe_key
-from eyewall.contracts.submission import Submission
+from eyewall.contracts.submission import Submission, key_of, owner_of
 from operators.database import database_url
 from operators.job_trigger import JobTrigger
 from operators.step import refuse_unknown_conf
@@ -25,7 +22,6 @@ AIRFLOW = "airflow"
 TAIL_LINES = 40
 #: Field of the form → field of the submission, where they differ.
 _FIELDS = {"env": "environment", "generation": "generations"}
-_MAX_KEY = 250
 
 
 class JobOperator(BaseOperator):
@@ -66,12 +62,11 @@ class JobOperator(BaseOperator):
         given = context["params"] if self.submission is None else self.submission
         fields = {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, "", "None")}
         run = context["dag_run"]
-        key = f"{run.dag_id}/{run.run_id}/{self.task_id}"
         return Submission.parse(
             {
                 **fields,
                 "owner": owner(getattr(run, "triggering_user_name", None)),
-                "key": key if len(key) <= _MAX_KEY else safe_key(key),
+                "key": key_of(run.dag_id, run.run_id, self.task_id),
             }
         )
 
@@ -136,9 +131,7 @@ class JobOperator(BaseOperator):
 
 def owner(user: str | None) -> str:
     """The job's owner: who triggered the run, as a name that jobs may have."""
-    if not user:
-        return AIRFLOW
-    return user if re.match(NAME_PATTERN, user) else safe_key(user).lstrip("_=-")
+    return owner_of(user) if user else AIRFLOW
 
 
 def cancel(url: str, job: int, reason: str) -> None:

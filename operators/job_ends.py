@@ -70,36 +70,38 @@ class Patience:
         await asyncio.sleep(self._pause_s)
 
 
-class JobEnds:
-    """The ends of all jobs that triggers of this process wait for: one connection, however many they are."""
+class Ends:
+    """The ends that triggers of this process wait for: one connection, however many they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str, channel: str, question: str) -> None:
+        """``channel`` tells when to look; ``question`` is the statement that finds those of some numbers at an end."""
+        self._what, self._channel, self._question = what, channel, question
         self._waiting: dict[int, set[asyncio.Future[str]]] = {}
         self._new = False
         self._task: asyncio.Task[None] | None = None
 
-    async def state_of(self, job: int) -> str:
-        """Wait for the end of ``job``: succeeded, failed, cancelled or pruned; gone where there is no such job."""
+    async def state_of(self, number: int) -> str:
+        """Wait for the end of job or search ``number``: its last state; gone where there is none of that number."""
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job, set()).add(future)
+        self._waiting.setdefault(number, set()).add(future)
         self._new = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen())
         try:
             return await future
         finally:
-            futures = self._waiting.get(job, set())
+            futures = self._waiting.get(number, set())
             futures.discard(future)
             if not futures:
-                self._waiting.pop(job, None)
+                self._waiting.pop(number, None)
 
     async def _listen(self) -> None:
         import psycopg
 
-        patience = Patience("waiting for jobs")
+        patience = Patience(f"waiting for {self._what}")
         while self._waiting:
             try:
-                async with listening("eyewall_job") as connection:
+                async with listening(self._channel) as connection:
                     await self._look_again_and_again(connection, patience)
             except (psycopg.Error, OSError, AirflowException) as error:
                 await patience.after(error)
@@ -114,15 +116,15 @@ class JobEnds:
             if self._new or time.monotonic() >= due:
                 self._new = False
                 due = time.monotonic() + LOOK_S
-                rows = await connection.execute(statement("jobs/ends"), {"jobs": list(self._waiting)})
+                rows = await connection.execute(statement(self._question), {"ids": list(self._waiting)})
                 patience.reset()
-                for job, state in await rows.fetchall():
-                    self._tell(job, state)
+                for number, state in await rows.fetchall():
+                    self._tell(number, state)
             told = await heard(connection, _TURN_S)
             if any(payload.isdecimal() and int(payload) in self._waiting for payload in told):
                 due = 0.0
 
-    def _tell(self, job: int, state: str) -> None:
-        for future in self._waiting.get(job, ()):
+    def _tell(self, number: int, state: str) -> None:
+        for future in self._waiting.get(number, ()):
             if not future.done():
                 future.set_result(state)

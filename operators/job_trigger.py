@@ -1,4 +1,8 @@
-"""What the triggerer waits for: work in the queue that nobody sees to, and the end of a job."""
+"""What the triggerer waits for: work in the queue that nobody sees to, the end of a job, the end of a search.
+
+No trigger cancels anything when its task is marked: Airflow tells a trigger of that only once it runs, and of a cleared
+task in the same way. Of a marked one the API server tells `plugins/marked_tasks.py`, at once.
+"""
 
 import asyncio
 import time
@@ -8,9 +12,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
-from eyewall.contracts.errors import EyewallError
-from operators.database import adatabase_url
-from operators.job_ends import LOOK_S, JobEnds, Patience, heard, listening
+from operators.job_ends import LOOK_S, Ends, Patience, heard, listening
 
 #: After an event, a dispatcher gets so long to come before the next one; twice as long each time, up to the second.
 #: Else events would pile up where the DAG that starts dispatchers cannot run.
@@ -66,11 +68,19 @@ class QueueTrigger(BaseEventTrigger):
         return min(LOOK_S, remaining) if remaining > 0 else LOOK_S
 
 
-_ends: dict[asyncio.AbstractEventLoop, JobEnds] = {}
+_ends: dict[tuple[asyncio.AbstractEventLoop, str], Ends] = {}
+
+
+def _ends_of(what: str, channel: str, question: str) -> Ends:
+    """Those of this event loop: one connection for all of its triggers."""
+    key = (asyncio.get_running_loop(), what)
+    if key not in _ends:
+        _ends[key] = Ends(what, channel, question)
+    return _ends[key]
 
 
 class JobTrigger(BaseTrigger):
-    """One event when ``job`` has ended: {"job": its number, "state": its state}. A person who ends the task cancels it.
+    """One event when ``job`` has ended: {"job": its number, "state": its state}.
 
     :param job: the number that the submission gave
     """
@@ -85,20 +95,26 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event."""
-        ends = _ends.setdefault(asyncio.get_running_loop(), JobEnds())
-        yield TriggerEvent({"job": self.job, "state": await ends.state_of(self.job)})  # type: ignore[no-untyped-call]
-
-    async def on_kill(self) -> None:
-        """Cancel the job when a person marks or clears the waiting task."""
-        try:
-            await asyncio.to_thread(_cancel, await adatabase_url(), self.job)
-        except (EyewallError, AirflowException) as error:
-            self.log.error("job %s goes on: %s; then say `eyewall job cancel %s`", self.job, error, self.job)
-        else:
-            self.log.info("job %s is cancelled, as a person ended its task", self.job)
+        state = await _ends_of("jobs", "eyewall_job", "jobs/ends").state_of(self.job)
+        yield TriggerEvent({"job": self.job, "state": state})  # type: ignore[no-untyped-call]
 
 
-def _cancel(url: str, job: int) -> None:
-    from operators.job import cancel
+class SearchTrigger(BaseTrigger):
+    """One event when a search and all of its jobs have ended: {"search": its name, "state": its state}.
 
-    cancel(url, job, "a person ended its task in Airflow")
+    :param number: of the search
+    :param name: of the search
+    """
+
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.number, self.name = number, name
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Number and name."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"number": self.number, "name": self.name}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event."""
+        state = await _ends_of("searches", "eyewall_sweep", "sweeps/ends").state_of(self.number)
+        yield TriggerEvent({"search": self.name, "state": state})  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ def _period(partition_date: datetime | None) -> tuple[str, str]:
     if partition_date is None:
         return "", ""
     # Airflow puts the plugins on the path; the period is the installation's, whichever DAG asks for it.
-    from slot_timetable import SlotTimetable  # type: ignore[import-not-found]
+    from slot_timetable import SlotTimetable
 
     start, end = SlotTimetable().period(partition_date)
     return start.isoformat(), end.isoformat()

@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
+
+from eyewall.contracts.layout import digest_of
 
 JOB_ANNOTATION = "eyewall.io/job"  #: on a step's pod: sum of its image and command line, to know whose pod it is
 
@@ -15,3 +18,8 @@ def slug_and_key(store: str, dag_id: str, run_id: str, task_id: str, map_index: 
     slug = re.sub(r"[^a-z0-9]+", "-", f"{dag_id}-{task_id}".lower()).strip("-")[:width].strip("-")
     key = hashlib.sha256("\0".join((store, dag_id, run_id, task_id, str(map_index))).encode()).hexdigest()[:10]
     return slug, key
+
+
+def sum_of(image: str | None, args: Sequence[str], **more: str | int | None) -> str:
+    """Hexadecimal; by what a pod or container does it is known whether the one of a task's name is that task's."""
+    return digest_of({"image": image, "args": list(args), **more})

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from eyewall.contracts.errors import EyewallError
 from eyewall.contracts.settings import Settings
 from operators.database import VARIABLE, database_url
-from operators.outcome import small
+from operators.outcome import Outcome, small
 from operators.process import ProcessBackend
 from operators.step import raise_for, refuse_unknown_conf
 
@@ -51,15 +51,18 @@ class PlatformCommand(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the command to its end; the small part of its summary."""
         refuse_unknown_conf(context)
-        args = self.args()
+        outcome = self.run_args(self.args())
+        raise_for(outcome, " ".join(self.command))
+        return small(outcome.summary)
+
+    def run_args(self, args: Sequence[str]) -> Outcome:
+        """Run ``eyewall <args>``; how it ended."""
         self.log.info("eyewall %s", shlex.join(args))  # without the database: that is in the environment alone
         try:
             self._backend = ProcessBackend(Settings.load(), self)
         except EyewallError as error:
             raise AirflowFailException(str(error)) from None
-        outcome = self._backend.run_command(args, {VARIABLE: database_url()})
-        raise_for(outcome, " ".join(self.command))
-        return small(outcome.summary)
+        return self._backend.run_command(args, {VARIABLE: database_url()})
 
     def args(self) -> list[str]:
         """The (rendered) arguments of `eyewall`."""

@@ -93,3 +93,28 @@ def tolerations(own: KubernetesSettings) -> list[k8s.V1Toleration]:
         k8s.V1Toleration(key=one.key, operator=one.operator, value=one.value, effect=one.effect)
         for one in own.tolerations
     ]
+
+
+def labels(own: KubernetesSettings, verb: str) -> dict[str, str]:
+    """What people, and Kueue, know the pod by."""
+    found = {
+        "app.kubernetes.io/name": "eyewall",
+        "app.kubernetes.io/component": verb,
+        "app.kubernetes.io/part-of": "eyewall",
+        "app.kubernetes.io/managed-by": "airflow",
+        "eyewall.io/verb": verb,
+    }
+    if own.queue is not None:
+        # Kueue then holds the pod back until the queue's quota has room for it.
+        found["kueue.x-k8s.io/queue-name"] = own.queue
+        if own.queue_priority is not None:
+            found["kueue.x-k8s.io/priority-class"] = own.queue_priority
+    return found
+
+
+def node_selector(own: KubernetesSettings, needs: Resources) -> dict[str, str]:
+    """Labels of the nodes that the pod may go to."""
+    found = dict(own.node_selector)
+    if needs.gpus and own.gpu_generation is not None:
+        found[own.gpu_label] = own.gpu_generation  # a step without GPUs must not wait for such a node
+    return found

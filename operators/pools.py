@@ -4,7 +4,7 @@ Tasks of the job platform wait for others most of the time: they must neither ta
 by them. `eyewall platform up` and `eyewall platform prepare` make these (`eyewall.platform.airflow.POOLS`).
 """
 
-#: Submissions, and searches, which hold a slot for as long as they go on.
+#: Submissions, of jobs and of searches.
 JOBS = "jobs"
-#: Dispatchers alone: searches that fill the other pool wait for trials, and those for a dispatcher.
+#: Dispatchers alone, which stay for as long as there is work: what waits for them must not keep them away.
 DISPATCH = "dispatch"

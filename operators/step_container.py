@@ -17,8 +17,8 @@ from docker.types import DeviceRequest, LogConfig
 from requests.exceptions import RequestException
 
 from eyewall.contracts.errors import EXIT_UNAVAILABLE
-from eyewall.contracts.layout import digest_of
 from eyewall.contracts.placement import Resources
+from operators.object_names import sum_of
 from operators.outcome import Outcome, OutputReader
 from operators.process import GRACE_S
 
@@ -63,7 +63,7 @@ class StepContainer(DockerOperator):
         )
         self._resources = resources
         self._say = say
-        self._fingerprint = digest_of({"image": image, "args": list(args), "user": self.user})
+        self._fingerprint = sum_of(image, args, user=self.user)
 
     def run(self, context: Context) -> Outcome:
         """Run the container to its end. Raises AirflowException where the engine cannot be reached."""

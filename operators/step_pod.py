@@ -8,8 +8,6 @@ takes no slot.
 Constructed when the task runs (`operators.kubernetes`), never in a DAG file: settings and job are the run's.
 """
 
-import hashlib
-import json
 import logging
 import os
 import re
@@ -27,11 +25,20 @@ from eyewall.contracts.errors import EXIT_INPUT, EXIT_TEMPORARY, EXIT_UNAVAILABL
 from eyewall.contracts.jobs import Job
 from eyewall.contracts.settings import Settings
 from operators.api_calls import PATIENCE_S, Answer, ApiAway, ApiRefused, Call, Calls, T, send_all, sender
-from operators.object_names import JOB_ANNOTATION, slug_and_key
+from operators.object_names import JOB_ANNOTATION, slug_and_key, sum_of
 from operators.outcome import Outcome, small
 from operators.pod_claim import PodClaim, StillThere
 from operators.pod_end import BASE, end_of, gone
-from operators.pod_parts import container_security, environment, pod_security, resources, tolerations, volumes
+from operators.pod_parts import (
+    container_security,
+    environment,
+    labels,
+    node_selector,
+    pod_security,
+    resources,
+    tolerations,
+    volumes,
+)
 from operators.pod_trigger import PodLog, StepPodTrigger, events_call, pod_path
 from operators.step import raise_for
 
@@ -60,21 +67,6 @@ class StepPod(KubernetesPodOperator):
         needs = own.resources_of(job.verb)
         mounted = volumes(own, needs)
         kubeconfig = own.config_file or (None if own.conn_id else os.environ.get("KUBECONFIG") or None)
-        labels = {
-            "app.kubernetes.io/name": "eyewall",
-            "app.kubernetes.io/component": job.verb,
-            "app.kubernetes.io/part-of": "eyewall",
-            "app.kubernetes.io/managed-by": "airflow",
-            "eyewall.io/verb": job.verb,
-        }
-        if own.queue is not None:
-            # Kueue then holds the pod back until the queue's quota has room for it.
-            labels["kueue.x-k8s.io/queue-name"] = own.queue
-            if own.queue_priority is not None:
-                labels["kueue.x-k8s.io/priority-class"] = own.queue_priority
-        selector = dict(own.node_selector)
-        if needs.gpus and own.gpu_generation is not None:
-            selector[own.gpu_label] = own.gpu_generation  # a step without GPUs must not wait for such a node
         defaults: dict[str, Any] = {
             "kubernetes_conn_id": own.conn_id,
             "config_file": kubeconfig,
@@ -113,10 +105,10 @@ class StepPod(KubernetesPodOperator):
             "volume_mounts": [mount for _, mount in mounted],
             "env_vars": environment(needs),
             "env_from": [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name)) for name in own.env_secrets],
-            "node_selector": selector,
+            "node_selector": node_selector(own, needs),
             "tolerations": tolerations(own),
             "priority_class_name": own.priority_class,
-            "labels": labels,
+            "labels": labels(own, job.verb),
         }
         super().__init__(**(defaults | kwargs))
         self.settings = settings
@@ -143,10 +135,9 @@ class StepPod(KubernetesPodOperator):
         pod.metadata.labels = {k: _PLAIN_ENDS.sub("", v) for k, v in pod.metadata.labels.items()}
         # Kubernetes would set variables after every Service of the namespace, and EYEWALL_… are settings.
         pod.spec.enable_service_links = False
-        asked = json.dumps([self.image, *self.arguments])
         pod.metadata.annotations = {
             **(pod.metadata.annotations or {}),
-            JOB_ANNOTATION: hashlib.sha256(asked.encode()).hexdigest()[:16],
+            JOB_ANNOTATION: sum_of(self.image, self.arguments)[:16],
         }
         return pod
 

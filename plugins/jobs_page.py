@@ -45,8 +45,9 @@ class JobsPagePlugin(AirflowPlugin):
     """Registers the application and its entry in the navigation."""
 
     name = "jobs_page"
-    fastapi_apps = ({"app": Later(), "url_prefix": PREFIX, "name": "Eyewall jobs"},)
-    external_views = [  # noqa: RUF012 - Airflow takes what it refuses out of this list
+    # Lists, and not of the class, as Airflow declares them: it takes what it refuses out of them.
+    fastapi_apps = [{"app": Later(), "url_prefix": PREFIX, "name": "Eyewall jobs"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
         {
             "name": "Jobs",
             "href": f"{_base_path()}{PREFIX}/",

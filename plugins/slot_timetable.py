@@ -44,4 +44,4 @@ class SlotTimetablePlugin(AirflowPlugin):
     """Registers the timetable."""
 
     name = "slot_timetable"
-    timetables = (SlotTimetable,)
+    timetables = [SlotTimetable]  # noqa: RUF012 - as Airflow declares it

@@ -4,17 +4,19 @@ The same submission comes from the command line, from the form of the ``job`` DA
 a shell: a command is a list of arguments, and stays one down to the call that executes it.
 """
 
+import re
 import shlex
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from eyewall.contracts.errors import ContractError
-from eyewall.contracts.fields import Name, Uri
+from eyewall.contracts.fields import NAME_PATTERN, Name, Uri
+from eyewall.contracts.layout import safe_key
 
 #: Environment variables that a job gets; it may not choose their values, nor those that change what its program loads.
 RESERVED_PREFIXES: Final = ("EYEWALL_", "LD_", "PYTHON", "CUDA_VISIBLE", "NVIDIA_", "AIRFLOW")
-MAX_ARGUMENTS, MAX_COMMAND_CHARACTERS = 256, 16_000
+MAX_ARGUMENTS, MAX_COMMAND_CHARACTERS, MAX_KEY = 256, 16_000, 250
 
 
 def _path_in_the_store(value: str) -> str:
@@ -31,6 +33,17 @@ def _path_in_the_store(value: str) -> str:
 StoreUrl = Annotated[Uri, AfterValidator(_path_in_the_store)]
 Generation = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+
+
+def key_of(dag_id: str, run_id: str, task_id: str) -> str:
+    """The key of what a task of Airflow asks for: the same however often it asks, and no other task's."""
+    key = f"{dag_id}/{run_id}/{task_id}"
+    return key if len(key) <= MAX_KEY else safe_key(key)
+
+
+def owner_of(user: str) -> str:
+    """The owner of the jobs of a user of Airflow: his name, or one made of it where jobs cannot have it."""
+    return user if re.fullmatch(NAME_PATTERN, user) else safe_key(user).lstrip("_=-")
 
 
 class Submission(BaseModel):
@@ -52,7 +65,7 @@ class Submission(BaseModel):
     variables: dict[Variable, str] = Field(default_factory=dict, description="environment variables of the job")
     name: Name | None = Field(None, description="for people; need not be unique")
     owner: Name = Field(description="who asks; fair share is by owner")
-    key: Annotated[str, Field(min_length=1, max_length=250)] | None = Field(
+    key: Annotated[str, Field(min_length=1, max_length=MAX_KEY)] | None = Field(
         None, description="submitting the same key again gives the job that is there"
     )
 

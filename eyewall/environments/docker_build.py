@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import tempfile
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ from eyewall.environments.verify import judge, run_in_container
 from eyewall.progress import Advance
 
 _LINE_CHARACTERS: Final = 300
+_SHOWN_CHARACTERS: Final = 90  # of a step, while it runs
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")  # what a step prints on stderr comes in red
 _RECIPE_LABEL: Final = "eyewall.recipe"
 
@@ -122,7 +124,7 @@ def _follow_build(recipe: Recipe, said: Iterable[Mapping[str, Any]], say: Advanc
         if text.startswith("Step "):
             step = " ".join(text.split())
             if " : RUN " in step or " : COPY " in step:
-                say(0, step[:100])
+                say(0, textwrap.shorten(step, _SHOWN_CHARACTERS, placeholder=" …"))
         elif text and not text.startswith(("--->", "Removing intermediate container")):
             last = text.splitlines()[-1]
         if "error" in message:

@@ -3,14 +3,16 @@
 import random
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Literal
 
 from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from eyewall.db.connect import Connection
 from eyewall.db.statements import statement
-from eyewall.jobs.queue import acting, settle_dependents
+from eyewall.jobs.queue import settle_dependents
 from eyewall.jobs.runner import Assignment, Gpu, Worker
 
 #: What fits may be in other hands for the moment of their transaction. After so long somebody holds it on purpose, such
@@ -27,13 +29,13 @@ def claim(connection: Connection, dispatcher: int, workers: Sequence[str] | None
     values = {"dispatcher": dispatcher, "workers": None if workers is None else list(workers)}
     for _ in range(_TRIES):
         try:
-            with acting(connection, f"dispatcher {dispatcher}"):
-                row = connection.execute(statement("jobs/claim"), values).fetchone()
-                if row is None:
-                    return None
-                outcome, attempt = row
-                if outcome == "claimed":
-                    return assignment(connection, attempt)
+            with _one_transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
+                row = cursor.execute(statement("jobs/claim"), values).fetchone()
+            if row is None:
+                return None
+            outcome = row.pop("outcome")
+            if outcome == "claimed":
+                return _assignment(row)
         except (UniqueViolation, DeadlockDetected):  # the database's last word on who was first
             outcome = "collided"
         if outcome == "collided":
@@ -41,11 +43,22 @@ def claim(connection: Connection, dispatcher: int, workers: Sequence[str] | None
     return None
 
 
+def _one_transaction(connection: Connection) -> AbstractContextManager[object]:
+    """Nothing more than the statement needs: BEGIN and COMMIT would each be a way to the server and back."""
+    if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+        return nullcontext()
+    return connection.transaction()
+
+
 def assignment(connection: Connection, attempt: int) -> Assignment:
-    """All that a runner needs to know of an attempt, whoever claimed it."""
+    """All that a runner needs to know of an attempt that another dispatcher has claimed."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        row: dict[str, Any] | None = cursor.execute(statement("jobs/assignment"), {"attempt": attempt}).fetchone()
+        row = cursor.execute(statement("jobs/assignment"), {"attempt": attempt}).fetchone()
     assert row is not None, attempt
+    return _assignment(row)
+
+
+def _assignment(row: dict[str, Any]) -> Assignment:
     worker = Worker(name=row.pop("name"), kind=row.pop("kind"), url=row.pop("url"), options=row.pop("options"))
     gpus = tuple(Gpu(**gpu) for gpu in row.pop("gpus") or ())
     return Assignment(worker=worker, gpus=gpus, command=tuple(row.pop("command")), data=tuple(row.pop("data")), **row)
@@ -65,7 +78,7 @@ def end(
     another attempt while the job has any left.
     """
     values = {"attempt": attempt, "token": token, "state": state, "exit_code": exit_code, "reason": reason}
-    with acting(connection, "dispatcher"):
+    with connection.transaction():
         row = connection.execute(statement("jobs/end_attempt"), values).fetchone()
         if row is None:
             return False

@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple
 import fsspec
 
 from eyewall.contracts.errors import ContractError, EyewallError, StorageError
+from eyewall.jobs.inside import leads_out
 from eyewall.storage import Store
 from eyewall.storage.store import storage_errors
 
@@ -138,7 +139,7 @@ def _place(store: Store, url: str) -> tuple[Any, str]:
 
 
 def _demand_inside(path: Path, root: Path, url: str) -> None:
-    if not path.resolve().is_relative_to(root.resolve()):
+    if leads_out(path, root):
         raise ContractError(f"code {url!r}: {path.name!r} is a link that leads out of it: put the file itself there")
 
 

@@ -8,6 +8,7 @@ dispatcher's advisory lock; each attempt has a thread of its own (`eyewall.jobs.
 2. adopt what nobody looks after (`eyewall.jobs.takeover`), at the start and with every heartbeat
 3. claim until nothing fits (`eyewall.jobs.claim`), whenever something changed: a job came, a GPU is free
 4. heartbeat; what the database does not count among ours any more is let go
+5. where a search has nobody to run it, start a process that does (`eyewall.jobs.searches`)
 
 It keeps nothing that matters: when it ends, its jobs go on, and the next dispatcher goes on with them.
 """
@@ -28,9 +29,10 @@ from eyewall.db.statements import statement
 from eyewall.jobs.claim import claim
 from eyewall.jobs.database import Closing, Database
 from eyewall.jobs.health import PROBE_S, Health
-from eyewall.jobs.process.runner import is_in_reach
+from eyewall.jobs.process.machine import is_in_reach
 from eyewall.jobs.runner import Assignment, Runner, Worker
 from eyewall.jobs.runners import runner_for
+from eyewall.jobs.searches import Searches
 from eyewall.jobs.supervise import GRACE_S, Supervision
 from eyewall.jobs.takeover import Sweeper, adopt
 from eyewall.storage import Store
@@ -66,6 +68,7 @@ class Dispatcher:
         self._make_runner = make_runner
         self._health = Health(self._database, self._runner_of, self._say, probe_s)
         self._sweeper = Sweeper(self._database, self._runner_of, self._say)
+        self._searches = Searches(self._database, url, self._say)
 
     def _say(self, text: str) -> None:
         self._say_to(f"dispatcher {self.id}: {text}" if self.id else text)
@@ -113,8 +116,7 @@ class Dispatcher:
             if not (row and row[0]):  # the server has not noticed yet that our last session is gone
                 session.execute(statement("jobs/end_sessions"), {"dispatchers": [self.id]})
                 raise psycopg.OperationalError("an older session has this dispatcher's lock still")
-            session.execute("LISTEN eyewall_queue")
-            session.execute("LISTEN eyewall_stop")
+            session.execute(statement("jobs/listen"))
         except BaseException:
             session.close()
             raise
@@ -143,10 +145,11 @@ class Dispatcher:
                 if time.monotonic() >= beat_due:
                     beat_due = time.monotonic() + self._beat()
                     self._look_around()
+                    self._searches.look()
                 self._claim_all()
             except psycopg.Error as error:  # of a statement, not of the connection: the next heartbeat tries again
                 self._say(f"the database refused: {' '.join(str(error).split())}")
-            if self._threads or self._idle_s is None or self._anything_left():
+            if self._threads or self._idle_s is None or self._searches.at_work or self._anything_left():
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since >= self._idle_s:
                 self._say(f"nothing waited or ran for {self._idle_s:g} s, ending")
@@ -161,6 +164,8 @@ class Dispatcher:
             while True:
                 if what == "eyewall_stop":
                     self._pass_on_stop(int(about))
+                elif what == "eyewall_sweep":
+                    self._searches.look()
                 elif what == "done":
                     self._forget(about)
                 what, about = self._inbox.get_nowait()
@@ -183,6 +188,7 @@ class Dispatcher:
         self._say(f"ending{f'; {running} jobs go on, for the next dispatcher' if running else ''}")
         for supervision in self._watched.values():
             supervision.let_go()
+        self._searches.close()
         deadline = time.monotonic() + _LEAVE_S
         for thread in list(self._threads.values()):
             thread.join(max(0.0, deadline - time.monotonic()))

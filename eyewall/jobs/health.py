@@ -10,7 +10,8 @@ from eyewall.jobs.database import Closing, Database
 from eyewall.jobs.runner import Found, Runner, Worker, WorkerUnreachable
 from eyewall.jobs.workers import record_gpus
 
-#: How often a worker is looked at, s. In between, a GPU that has failed is found by the job that fails on it.
+#: How often a worker is asked whether it answers, s, and, where that costs little, which GPUs can be offered. In
+#: between, a GPU that has failed is found by the job that fails on it.
 PROBE_S = 15.0
 
 
@@ -27,6 +28,7 @@ class Health:
         self._database, self._runner_of, self._say, self._probe_s = database, runner_of, say, probe_s
         self._looking: dict[str, threading.Thread] = {}
         self._due: dict[str, float] = {}
+        self._probe_due: dict[str, float] = {}  # of its GPUs; not later than a host's return, for it may have others
 
     def look_at(self, workers: Iterable[Worker]) -> None:
         """Begin to look at those whose time has come."""
@@ -43,11 +45,18 @@ class Health:
         found: list[Found] | None = None
         reason = ""
         try:
-            found = self._runner_of(worker).probe()
+            runner = self._runner_of(worker)
+            if time.monotonic() < self._probe_due.get(worker.name, 0.0):
+                runner.answers()
+            else:
+                found = runner.probe()
+                self._probe_due[worker.name] = time.monotonic() + runner.probe_s
         except WorkerUnreachable as error:
             reason = str(error)
         except Exception as error:
             reason = f"it cannot be looked at: {type(error).__name__}: {error}"
+        if reason:
+            self._probe_due.pop(worker.name, None)
         try:
             self._database.run(lambda connection: self._record(connection, worker, found, reason))
         except Closing:
@@ -59,7 +68,7 @@ class Health:
         with connection.transaction():
             if found is not None:
                 record_gpus(connection, worker.name, found)
-            values = {"name": worker.name, "answers": found is not None, "reason": reason}
+            values = {"name": worker.name, "answers": not reason, "reason": reason}
             row = connection.execute(statement("jobs/answers"), values).fetchone()
         if row is not None and row[0] != row[1]:
             self._say(f"worker {worker.name} is {row[0]}{f': {reason}' if reason else ''}")

@@ -8,7 +8,8 @@ from eyewall.contracts.settings import Settings
 from eyewall.db.connect import Connection
 from eyewall.db.statements import statement
 from eyewall.jobs.policy import set_policy
-from eyewall.jobs.process.runner import LOCAL_ENVIRONMENT, as_registered
+from eyewall.jobs.process.machine import as_registered
+from eyewall.jobs.process.runner import LOCAL_ENVIRONMENT
 from eyewall.jobs.runner import Worker
 from eyewall.jobs.workers import upsert_worker
 

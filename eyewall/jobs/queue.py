@@ -5,6 +5,7 @@ event, and leaves the queue as it was where it refuses. Time is the database's a
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -181,17 +182,17 @@ def _refuse_what_no_host_has(connection: Connection, submission: Submission) -> 
     if not hosts:
         return
     wanted, memory_mb = set(submission.generations), math.ceil(submission.memory_gb * 1024)
-    known = sorted({generation for _, generation, _, _ in hosts})
+    known = sorted({generation for _, _, generation, _, _ in hosts})
     if wanted and not wanted & set(known):
-        raise InputError(f"no host has a GPU of generation {', '.join(sorted(wanted))}: there are {', '.join(known)}")
-    fitting = [row for row in hosts if not wanted or row[1] in wanted]
-    most_mb = max(row[2] for row in fitting)
+        raise InputError(f"no host has a GPU of generation {', '.join(sorted(wanted))}: theirs are {', '.join(known)}")
+    fitting = [row for row in hosts if not wanted or row[2] in wanted]
+    most_mb = max(row[3] for row in fitting)
     if most_mb < memory_mb:
         such = "such GPU" if wanted else "GPU"
         raise InputError(f"no {such} has {submission.memory_gb:g} GiB: the largest has {most_mb / 1024:.1f} GiB")
-    of_host: dict[str, int] = {}
-    for worker, _, size_mb, count in fitting:
-        of_host[worker] = of_host.get(worker, 0) + (count if size_mb >= memory_mb else 0)
+    of_host: Counter[tuple[str, str]] = Counter()
+    for worker, host, _, size_mb, count in fitting:
+        of_host[worker, host] += count if size_mb >= memory_mb else 0
     largest = max(of_host.values())
     if largest < submission.gpus:
         such = "such GPU" if wanted or memory_mb else "GPU"

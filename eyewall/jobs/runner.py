@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from eyewall.contracts.layout import digest_of
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -50,11 +52,18 @@ class Assignment:
     max_s: int | None
     #: When it was claimed, by the database's clock: with the name it tells attempts of two databases apart.
     claimed_s: float = 0.0
+    #: 0 to 9, as it was when this was asked of the database; the queue has made use of it, a cluster may too.
+    priority: int = 5
 
     @property
     def name(self) -> str:
         """Name of its container, pod or folder: ``eyewall-job-<job>-<number>``; never used twice."""
         return f"eyewall-job-{self.job}-{self.number}"
+
+    @property
+    def mark(self) -> str:
+        """Hexadecimal; tells it from the attempt of the same name of another database, or of one that is gone."""
+        return digest_of({"attempt": self.attempt, "claimed_s": self.claimed_s, "name": self.name})
 
 
 class Seen(NamedTuple):
@@ -106,9 +115,16 @@ class Runner(Protocol):
     def probe(self) -> "list[Found]":
         """The GPUs of the worker, and which of them can be offered. Raises WorkerUnreachable."""
 
+    def answers(self) -> None:
+        """Nothing, if the worker answers; cheap. Raises WorkerUnreachable."""
+
+    @property
+    def probe_s(self) -> float:
+        """How often `probe` is worth what it costs there, s; `answers` is asked more often. 0: each time."""
+
 
 class Found(NamedTuple):
-    """One GPU as a probe of a worker sees it."""
+    """One GPU as a probe of a worker sees it; ``host``: which of the worker's machines it is in, where it has many."""
 
     number: int
     uuid: str
@@ -118,3 +134,4 @@ class Found(NamedTuple):
     state: Literal["ok", "failed", "foreign"]
     reason: str
     declared: bool
+    host: str = ""

@@ -12,11 +12,12 @@ says whose it is (the attempt's token), so that one who was frozen meanwhile cha
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from eyewall.contracts.errors import EyewallError, InputError, StorageError
+from eyewall.contracts.errors import EXIT_TEMPORARY, EyewallError, InputError, StorageError
 from eyewall.db.connect import Connection
 from eyewall.db.statements import statement
+from eyewall.jobs.attempt_end import EndState, clear, verdict
 from eyewall.jobs.claim import end
 from eyewall.jobs.database import Closing, Database
 from eyewall.jobs.output import Output
@@ -24,8 +25,6 @@ from eyewall.jobs.runner import Assignment, Runner, Seen, WorkerUnreachable
 from eyewall.storage import Store
 
 T = TypeVar("T")
-EndState = Literal["succeeded", "failed", "cancelled", "pruned", "lost"]
-EXIT_TEMPORARY = 75
 #: How long a job has between SIGTERM and SIGKILL: enough for a last checkpoint, or the next report of a trial.
 GRACE_S = 30.0
 _RETRY_S = 2.0
@@ -259,20 +258,8 @@ class Supervision:
     # ---- 4: its end
 
     def _record(self, seen: Seen, stopped_as: str) -> None:
-        """From an exit code to how the attempt ended."""
         _, stop, _ = self._standing()
-        how = stop or stopped_as
-        if how in ("cancelled", "pruned"):
-            self._finish("pruned" if how == "pruned" else "cancelled", seen.exit_code, seen.reason or how)
-        elif how == "failed":
-            hours = (self.assignment.max_s or 0) / 3600
-            self._finish("failed", None, f"ended after its {hours:g} h (max_hours): give it more, or checkpoints")
-        elif seen.exit_code is None:
-            self._finish("lost", None, seen.reason or "it ended, and nobody knows how")
-        elif seen.exit_code == 0:
-            self._finish("succeeded", 0, "")
-        else:
-            self._finish("failed", seen.exit_code, seen.reason or f"its command ended with exit code {seen.exit_code}")
+        self._finish(*verdict(seen, stop or stopped_as, self.assignment.max_s))
 
     def _finish(self, state: EndState, exit_code: int | None, reason: str, ran: bool = True) -> None:
         """Record the end; ``ran``: there may be output to keep."""
@@ -307,17 +294,3 @@ class Supervision:
             self._let_go.wait(pause_s)
             self._still_ours()
         raise AssertionError("unreachable")
-
-
-def clear(runner: Runner, assignment: Assignment, database: Database, left: bool = False) -> bool:
-    """Remove what is left of an attempt that has ended, and note that; False where its worker is away: later, then.
-
-    ``left``: its output could not be kept, so that it stays where it is, for a person to look after.
-    """
-    if not left:
-        try:
-            runner.remove(assignment)
-        except WorkerUnreachable:
-            return False
-    database.run(lambda c: c.execute(statement("jobs/clear"), {"attempt": assignment.attempt, "left": left}))
-    return True

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from eyewall.db.connect import Connection
 from eyewall.db.statements import statement
+from eyewall.jobs.attempt_end import clear
 from eyewall.jobs.claim import assignment
 from eyewall.jobs.database import Closing, Database
 from eyewall.jobs.runner import Assignment, Runner, Worker
-from eyewall.jobs.supervise import clear
 
 
 def adopt(

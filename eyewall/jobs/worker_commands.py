@@ -44,7 +44,7 @@ def _list_gpus(as_json: Json = False) -> None:
     columns = ("worker", "gpu", "model", "generation", "GiB", "state", "job", "owner", "name", "since", "reason")
     lines = (
         (
-            row["worker"],
+            f"{row['worker']}/{row['host']}" if row["host"] else row["worker"],
             row["number"],
             row["model"],
             row["generation"],
@@ -97,7 +97,7 @@ def _add(
     """Register a worker, or change one, and look which GPUs it has."""
     from eyewall.contracts.fields import NAME_PATTERN
     from eyewall.jobs import show
-    from eyewall.jobs.process.runner import as_registered
+    from eyewall.jobs.process.machine import as_registered
     from eyewall.jobs.runner import Worker
     from eyewall.jobs.workers import upsert_worker
 
@@ -121,8 +121,8 @@ def _add(
     if as_json:
         show.print_json(found)
         return
-    reason = f": {found['reason']}" if found["reason"] else ""
-    sys.stdout.write(f"worker {name} is {found['state']}{reason}, with {found['gpus']} GPUs\n")
+    reason = f": {found['reason'].removeprefix(f'worker {name}: ')}" if found["reason"] else ""
+    sys.stdout.write(f"worker {name} is {found['state']}, with {found['gpus']} GPUs{reason}\n")
 
 
 def _options(given: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,12 +47,13 @@ def _create(
         list[str] | None, typer.Option("--set", help="NAME=VALUE of a constant of the space; may be repeated")
     ] = None,
     in_store: Annotated[bool, typer.Option("--in-store", help="SPACE.yaml is a path inside the store")] = False,
-    run: Annotated[bool, typer.Option("--run", help="run it at once, to its end")] = False,
+    run: Annotated[bool, typer.Option("--run", help="run it here and now, to its end")] = False,
+    key: Annotated[str, typer.Option(help="of the task that asks for it")] = "",
     best: _Best = "",
     store: _StoreUrl = "",
     as_json: _Json = False,
 ) -> None:
-    """Register a search of a space. Registering the same again is harmless."""
+    """Register a search of a space; dispatchers run it, unless --run. Registering the same again is harmless."""
     from eyewall.environments.table import sync
     from eyewall.jobs.inputs import refuse_absent
     from eyewall.tuning import sweeps
@@ -69,16 +71,29 @@ def _create(
     with _database() as connection:
         sync(connection)
         sweep = sweeps.create(connection, read, name, owner)
+        if not run:
+            sweeps.hand_over(connection, sweep, owner, key)
     if run:
         _run_to_its_end(sweep.name, best, opened, as_json)
         return
-    _print({"sweep": sweep.name, "state": sweep.state, "study": sweep.study}, as_json)
+    _print({"sweep": sweep.name, "id": sweep.id, "state": sweep.state, "study": sweep.study}, as_json)
 
 
 @app.command("run")
 def _run(name: _Name, best: _Best = "", store: _StoreUrl = "", as_json: _Json = False) -> None:
     """Run a search to its end. It may be killed and run again at any time, and run twice without harm."""
     _run_to_its_end(name, best, _store(store), as_json)
+
+
+@app.command("keep", hidden=True)
+def _keep() -> None:
+    """Run all searches that nobody runs, while standard input is held open; a dispatcher starts it beside itself."""
+    from eyewall.db.connect import database_url
+    from eyewall.tuning.keeper import keep
+
+    keep(database_url(), _say, sys.stdin.buffer.read)
+    sys.stderr.flush()
+    os._exit(0)  # controllers are threads in the midst of something, which is harmless, but not to be waited for
 
 
 @app.command("list")
@@ -140,18 +155,22 @@ def _resume(
     trials: Annotated[str, typer.Option(help="+20: so many more; 60: so many in all")] = "",
     hours: Annotated[str, typer.Option(help="+2: so many more; 5: so many in all")] = "",
     gpu_hours: Annotated[str, typer.Option(help="+2: so many more; 5: so many in all")] = "",
-    run: Annotated[bool, typer.Option("--run", help="run it at once, to its end")] = False,
+    run: Annotated[bool, typer.Option("--run", help="run it here and now, to its end")] = False,
+    key: Annotated[str, typer.Option(help="of the task that asks for it")] = "",
     best: _Best = "",
     store: _StoreUrl = "",
     actor: _Actor = "",
     as_json: _Json = False,
 ) -> None:
-    """Let a search go on that was stopped or is at its end, with a larger budget if asked."""
+    """Let a search go on that was stopped or is at its end, with a larger budget if asked; dispatchers run it."""
     from eyewall.tuning import sweeps
 
     with _database() as connection:
         more = _given({"trials": trials, "hours": hours, "gpu_hours": gpu_hours})
-        sweep = sweeps.resume(connection, name, actor or _user(), more)
+        actor = actor or _user()
+        sweep = sweeps.resume(connection, name, actor, more)
+        if not run:
+            sweeps.hand_over(connection, sweep, actor, key)
     if run:
         _run_to_its_end(name, best, _store(store), as_json)
         return
@@ -162,11 +181,7 @@ def _run_to_its_end(name: str, best: str, store: "Store", as_json: bool) -> None
     from eyewall.db.connect import database_url
     from eyewall.tuning import controller, results
 
-    def say(text: str) -> None:
-        sys.stderr.write(f"eyewall sweep: {text}\n")
-        sys.stderr.flush()
-
-    controller.run(database_url(), name, say)
+    controller.run(database_url(), name, _say)
     with _database() as connection:
         found = results.read(connection, name)
     if best and found.best is not None:
@@ -175,6 +190,11 @@ def _run_to_its_end(name: str, best: str, store: "Store", as_json: bool) -> None
     if found.sweep.state == "failed":
         raise InputError(f"search {name!r} {found.sweep.reason}")
     results.require_best(found)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"eyewall sweep: {text}\n")
+    sys.stderr.flush()
 
 
 @contextmanager

@@ -75,6 +75,20 @@ def find(connection: Connection, name: str) -> Sweep:
     return sweep
 
 
+def hand_over(connection: Connection, sweep: Sweep, actor: str, key: str = "") -> None:
+    """Leave a search to the dispatchers; ``key``: the task of Airflow that asked for it. Harmless twice."""
+    with queue.acting(connection, actor):
+        connection.execute(statement("sweeps/hand_over"), {"sweep": sweep.id, "key": key})
+
+
+def stop_of_key(connection: Connection, key: str, actor: str) -> list[str]:
+    """Stop the searches that a task of Airflow asked for and that go on; their names."""
+    names = [str(row[0]) for row in connection.execute(statement("sweeps/of_key"), {"key": key}).fetchall()]
+    for name in names:
+        stop(connection, name, actor)
+    return names
+
+
 def overview(connection: Connection) -> list[dict[str, Any]]:
     """Every search, the newest first, with the counts of its trials and its best value."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -17,7 +17,7 @@ from eyewall.contracts.errors import EyewallError, StorageError
 from . import actions, looks
 from .answers import answer
 from .database import DatabaseAway, Reader, Shared
-from .guard import Actor, CanAct, User, may_look, meant
+from .guard import Acting, Actor, CanAct, User, may_look, meant
 from .log_tail import tail
 
 FILES = File(__file__).parents[1] / "jobs_page"
@@ -82,7 +82,9 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/api/me")
     def me(request: Request, user: User, act: CanAct) -> Response:
-        return answer(request, {"name": user.get_name(), "may_act": act})
+        acting = Acting.of(user)
+        known = {"name": acting.name, "owner": acting.owner, "may_act": act, "acts_on_all": act and acting.on_all}
+        return answer(request, known)
 
 
 def _add_looks(app: FastAPI, reader: Reader, shared: Shared) -> None:

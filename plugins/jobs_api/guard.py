@@ -1,6 +1,8 @@
 """Who may look and who may act, as Airflow's own permissions have it; and that a request is meant by its user.
 
-To look is to be allowed to see the DAG `job`; to act is to be allowed to edit it. Whoever is not signed in gets 401.
+To look is to be allowed to see the DAG `job`; to act, on one's own jobs, is to be allowed to edit it; to act on
+everybody's is to be allowed to edit the pool `jobs`, as Airflow's roles Op and Admin are. Whoever is not signed in gets
+401.
 
 A browser adds Airflow's cookie to every request to this site, whichever page sent it. The cookie is SameSite=Lax, which
 does not keep out a page on another name of the same site. So an action needs, besides the cookie:
@@ -10,15 +12,20 @@ does not keep out a page on another name of the same site. So an action needs, b
 - an Origin, where the browser tells one, that is this server's own, and no Sec-Fetch-Site but same-origin.
 """
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import PoolDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request
 
-#: The DAG whose permissions are those of the page.
-DAG = "job"
+from eyewall.contracts.submission import owner_of
+
+#: The DAG and the pool whose permissions are those of the page.
+DAG, POOL = "job", "jobs"
 HEADER = "X-Eyewall-Request"
 may_look = requires_access_dag("GET", param_dag_id=DAG)
 _may_edit = requires_access_dag("PUT", param_dag_id=DAG)
@@ -48,14 +55,37 @@ def meant(request: Request) -> None:
         raise HTTPException(415, "An action takes JSON.")
 
 
-def actor(request: Request, user: GetUserDep) -> str:
-    """Name under which an action is recorded. Raises 403 for a user that may only look."""
+@dataclass(frozen=True)
+class Acting:
+    """Who acts: the name that is recorded, whose jobs are his, and whether he may act on everybody's."""
+
+    name: str
+    owner: str
+    on_all: bool
+
+    @classmethod
+    def of(cls, user: GetUserDep) -> "Acting":
+        """As Airflow's permissions have it."""
+        on_all = get_auth_manager().is_authorized_pool(method="PUT", details=PoolDetails(name=POOL), user=user)
+        return cls(str(user.get_name()), owner_of(str(user.get_name())), on_all)
+
+    def refuse_what_is_not_his(self, job: int, owner: str) -> None:
+        """Raise 403 for a job of somebody else's, unless he may act on everybody's."""
+        if not self.on_all and owner != self.owner:
+            raise HTTPException(
+                403,
+                f"Job {job} is {owner}'s, and you may act on your own: others' need permission to edit pool {POOL}.",
+            )
+
+
+def actor(request: Request, user: GetUserDep) -> Acting:
+    """Who acts. Raises 403 for a user that may only look."""
     try:
         _may_edit(request, user)
     except HTTPException:
         raise HTTPException(403, f"You may look, but not act: that needs permission to edit the DAG {DAG}.") from None
-    return str(user.get_name())
+    return Acting.of(user)
 
 
-Actor = Annotated[str, Depends(actor)]
+Actor = Annotated[Acting, Depends(actor)]
 CanAct = Annotated[bool, Depends(can_act)]

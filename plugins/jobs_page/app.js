@@ -21,7 +21,7 @@ const banner = document.getElementById("banner");
 const status = document.getElementById("status");
 const toast = document.getElementById("toast");
 const ask = document.getElementById("ask");
-let me = { name: "", may_act: false };
+let me = { name: "", owner: "", may_act: false, acts_on_all: false };
 let shown = null; // { place, data } of the last good answer
 let seen_at = null;
 

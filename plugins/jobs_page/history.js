@@ -26,7 +26,7 @@ export function view({ jobs, more }, { query, me }) {
       job.started_at ? clock((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000) : "–",
       when(job.ended_at),
       why(job),
-      buttons(job, me.may_act),
+      buttons(job, me),
     ],
   ]);
   const filtered = query.state || query.text;

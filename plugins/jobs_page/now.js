@@ -22,8 +22,8 @@ export async function load({ offset = 0 }) {
 export function view({ live, queue, logs }, { me }) {
   return [
     figures(live.counts),
-    h("div", { class: "two", "data-key": "two" }, running(live, logs, me.may_act), gpus(live.gpus, live.counts)),
-    waiting(queue, live.counts, me.may_act),
+    h("div", { class: "two", "data-key": "two" }, running(live, logs, me), gpus(live.gpus, live.counts)),
+    waiting(queue, live.counts, me),
   ];
 }
 
@@ -41,7 +41,7 @@ function figures(counts) {
   );
 }
 
-function running({ running: jobs, counts }, logs, mayAct) {
+function running({ running: jobs, counts }, logs, me) {
   const columns = [["Job", "wide"], ["Owner", "short"], ["On", "short"], ["For", "number"], ["Last report", "curve-cell"], ["", "act"]];
   const rows = jobs.flatMap((job) => {
     const open = opened.has(job.id);
@@ -51,7 +51,7 @@ function running({ running: jobs, counts }, logs, mayAct) {
       h("span", {}, bdi(job.worker), h("small", { class: "dim" }, ` ${gpuNumbers(job.gpu_numbers)}`), job.attempt > 1 && h("small", { class: "dim" }, `, attempt ${job.attempt}`)),
       job.started_at ? since(job.started_at) : chip("claimed", "starting"),
       lastReport(job),
-      buttons(job, mayAct),
+      buttons(job, me),
     ], { class: open ? "open" : null }];
     return open ? [row, [`more-${job.id}`, more(job, logs.get(job.id)), { whole: true, class: "more" }]] : [row];
   });
@@ -142,7 +142,7 @@ function gpu(one) {
   );
 }
 
-function waiting(queue, counts, mayAct) {
+function waiting(queue, counts, me) {
   const all = counts.queued + counts.blocked;
   const columns = [["", "number place"], ["Job", "wide"], ["Owner", "short"], ["Asks for", "short"], ["Waits", "number"], ["Why it waits", "why"], ["Priority", "pick number"], ["", "act"]];
   const rows = queue.jobs.map((job) => [
@@ -154,8 +154,8 @@ function waiting(queue, counts, mayAct) {
       demand(job),
       since(job.since, true),
       [job.state === "blocked" && [chip("blocked"), " "], bdi(job.why)],
-      priority(job, mayAct),
-      buttons(job, mayAct),
+      priority(job, me),
+      buttons(job, me),
     ],
   ]);
   const { offset, page } = queue;

@@ -88,9 +88,12 @@ export function panel(title, note, ...content) {
   return h("section", { class: "panel", "aria-labelledby": id, "data-key": id }, h("header", {}, h("h2", { id }, title), note && h("span", { class: "note" }, note)), ...content);
 }
 
-/** Buttons of one job, for who may act; what cannot be done now is not offered. */
-export function buttons(job, mayAct) {
-  if (!mayAct) return null;
+/** Whether the reader may act on a job: on his own, or on everybody's. */
+const mayActOn = (me, job) => me.may_act && (me.acts_on_all || job.owner === me.owner);
+
+/** Buttons of one job, for who may act on it; what cannot be done now is not offered. */
+export function buttons(job, me) {
+  if (!mayActOn(me, job)) return null;
   const live = ["running", "queued", "blocked"].includes(job.state ?? "running");
   const about = `job ${job.id}${job.name ? `, ${job.name}` : ""}`;
   if (!live) {
@@ -104,9 +107,9 @@ export function buttons(job, mayAct) {
   );
 }
 
-/** The priority of a job that waits: a choice for who may act, a number for others. */
-export function priority(job, mayAct) {
-  if (!mayAct || !["queued", "blocked"].includes(job.state)) return String(job.priority);
+/** The priority of a job that waits: a choice for who may act on it, a number for others. */
+export function priority(job, me) {
+  if (!mayActOn(me, job) || !["queued", "blocked"].includes(job.state)) return String(job.priority);
   return h(
     "select",
     { "data-act": "priority", "data-job": job.id, "aria-label": `Priority of job ${job.id}, 9 goes first` },

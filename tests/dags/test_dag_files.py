@@ -24,7 +24,7 @@ STRUCTURE = {
     "forecast": {"forecast": set()},
     "dispatch": {"dispatch": set()},
     "job": {"job": set()},
-    "sweep": {"create": {"run"}, "run": set()},
+    "sweep": {"sweep": set()},
 }
 HEAVY = ("tensorflow", "tf_keras", "keras", "satpy", "pyresample", "xarray", "pandas", "numpy", "h5py", "matplotlib")
 

@@ -141,10 +141,9 @@ def test_no_templated_field_of_any_task_is_left_out_here(dags):
 
     assert fields.pop(("retrain", "close_call")) == ("subject", "body")
     assert fields.pop(("retrain", "train")) == ("stream", "arguments", "search")
-    for searching in (("retrain", "search"), ("sweep", "create")):
-        assert fields.pop(searching) == ("space", "options", "words")
-    for commanding in (("sweep", "run"), ("dispatch", "dispatch")):  # the latter's options are no templates
-        assert fields.pop(commanding) == ("options", "words")
+    for searching in (("retrain", "search"), ("sweep", "sweep")):
+        assert fields.pop(searching) == ("space", "options", "words", "best")
+    assert fields.pop(("dispatch", "dispatch")) == ("options", "words")  # and its options are no templates
     assert fields.pop(("job", "job")) == ("submission",)  # None: the form itself, as tests/operators has it
     assert set(fields.values()) == {("stream", "arguments")}
 
@@ -158,8 +157,7 @@ def test_retrain_searches_on_its_own_records_and_leaves_the_best_where_train_loo
 
     assert search.space == "spaces/track.yaml"
     assert search.options["set"] == f"records={receipt('records')}"
-    assert search.options["run"] is True
-    assert search.options["best"] == receipt("search") == render("retrain", "train").search
+    assert search.best == receipt("search") == render("retrain", "train").search
     # A retry finds its own search, and another run makes another.
     assert search.options["name"].startswith(f"retrain-{RUN}")
     assert search.options["name"] == render("retrain", "train").arguments["run"]
@@ -171,25 +169,13 @@ def test_the_form_of_a_sweep_reaches_its_commands(render):
         "set": ["records=records/ab", "model=track"],
     }  # fmt: skip
 
-    create, run = render("sweep", "create", conf), render("sweep", "run", conf)
+    search = render("sweep", "sweep", conf)
 
-    assert create.space == "spaces/track.yaml"
-    assert create.options == {
+    assert search.space == "spaces/track.yaml"
+    assert search.options == {
         "name": "rates", "trials": "40", "hours": "1.5", "gpu_hours": "None", "parallel": "3", "priority": "0",
         "set": "records=records/ab\nmodel=track",
     }  # fmt: skip
-    assert run.args()[:2] == ["sweep", "run"]
-    assert run.args()[-2:] == ["--", "rates"]
-    unnamed = render("sweep", "create", {"space": "x.yaml"})
-    assert unnamed.options["name"].startswith(f"sweep-{RUN}")
-    assert render("sweep", "run", {"space": "x.yaml"}).words == [unnamed.options["name"]]
-
-
-@pytest.mark.parametrize("verb_task", [("ingest", "ingest"), ("retrain", "records"), ("forecast", "forecast")])
-def test_an_unknown_stream_is_refused_with_those_there_are(render, verb_task):
-    task = render(*verb_task, {"stream": "nowhere", "slot_from": "2015-08-01", "slot_to": "2015-08-02"})
-
-    with pytest.raises(
-        ContractError, match=r"no stream 'nowhere' in the settings: streams are \['himawari9', 'other'\]"
-    ):
-        task.job(SETTINGS, "receipts/r.json")
+    assert search.best.startswith(f"receipts/sweep/{RUN}")
+    assert search.best.endswith("/sweep.json")
+    assert render("sweep", "sweep", {"space": "x.yaml"}).options["name"].startswith(f"sweep-{RUN}")

@@ -10,6 +10,8 @@ from eyewall.contracts.errors import ContractError, InputError, StorageError
 from eyewall.db import connect, statements
 from eyewall.db.connect import connected, database_url, migrate
 
+ALL = ["catalogue", "jobs", "gpu_host", "searches"]
+
 
 def tables(url: str) -> set[str]:
     with psycopg.connect(url) as connection:
@@ -18,7 +20,7 @@ def tables(url: str) -> set[str]:
 
 def test_an_empty_database_gets_the_whole_schema_and_a_second_time_nothing(url):
     with psycopg.connect(url) as connection:
-        assert migrate(connection) == ["catalogue", "jobs"]
+        assert migrate(connection) == ALL
         assert migrate(connection) == []
 
     catalogue = {"schema_version", "frame", "quarantined_file", "artifact", "receipt"}
@@ -37,11 +39,11 @@ def test_many_at_once_migrate_once(url):
     with ThreadPoolExecutor(6) as pool:
         done = list(pool.map(one, range(6)))
 
-    assert sorted(done, reverse=True) == [["catalogue", "jobs"], [], [], [], [], []]
+    assert sorted(done, reverse=True) == [ALL, [], [], [], [], []]
 
 
 def test_a_migration_that_fails_leaves_nothing_of_itself_nor_of_those_before_it(url, monkeypatch):
-    broken = [*statements.migrations(), (3, "broken", b"CREATE TABLE half (n integer); SELECT 1/0;")]
+    broken = [*statements.migrations(), (len(ALL) + 1, "broken", b"CREATE TABLE half (n integer); SELECT 1/0;")]
     monkeypatch.setattr(connect, "migrations", lambda: broken)
 
     with pytest.raises(StorageError, match="division by zero"), connected(url):

@@ -49,6 +49,8 @@ def _renamed(objects: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     for o in renamed:
         if o["kind"] == "Namespace":
             o["metadata"]["name"] = name
+        elif o["kind"] == "PriorityClass" and o["metadata"]["name"].startswith("eyewall-job"):  # eyewall-jobs is a Role
+            o["metadata"]["name"] = f"{name}-{o['metadata']['name'].removeprefix('eyewall-')}"
         elif o["kind"] == "PersistentVolume":
             o["metadata"]["name"] = f"{name}-store"
         elif o["kind"] == "PersistentVolumeClaim" and "volumeName" in o["spec"]:
@@ -85,9 +87,11 @@ def installed(version: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
         _kubectl("apply", "-f", "-", given=yaml.safe_dump_all(objects))
         yield name
     finally:
-        _kubectl("delete", "namespace", name, "--wait=true", "--timeout=100s", check=False)
+        _kubectl("delete", "namespace", name, "--wait=false", check=False)
         there = [o for o in objects if o["kind"] in CLUSTER_WIDE - {"Namespace"}]
-        _kubectl("delete", "-f", "-", "--ignore-not-found", given=yaml.safe_dump_all(there), check=False)
+        _kubectl(
+            "delete", "-f", "-", "--ignore-not-found", "--wait=false", given=yaml.safe_dump_all(there), check=False
+        )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The job queue behind real Airflow and a real PostgreSQL: forms, events, refusals, cancels, and kills."""
+"""The job queue behind real Airflow and a real PostgreSQL: forms, events, refusals, cancels, searches, and kills."""
 
 # NOTE: injected by pytest: platform
 import json
@@ -19,16 +19,19 @@ import psycopg
 import pytest
 
 from eyewall.contracts.errors import InputError
+from eyewall.contracts.layout import receipt_path
 from eyewall.platform import postgres
 from eyewall.platform.local_jobs import _is_of_a_job, _watches
 from eyewall.platform.ports import Ports
 from eyewall.platform.processes import MARKER
 from eyewall.platform.rest import FINAL
 from eyewall.platform.up import Installation, down, up
+from eyewall.storage import Store
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 SETTINGS = """
 store = "{var}/store"
+default_stream = "sim"
 airflow_port = {ports.airflow}
 grpc_port = {ports.grpc}
 rest_port = {ports.rest}
@@ -36,6 +39,18 @@ rest_port = {ports.rest}
 [workers.desk]
 kind = "process"
 devices = 2
+
+[streams.sim.records]
+tracks = "{var}/season/besttrack.csv"
+train_from = 2001
+train_to = 2008
+val_to = 2009
+test_to = 2010
+frames = 0
+[streams.sim.train]
+model = "track"
+steps = 20
+checkpoint_every = 10
 """
 
 
@@ -51,26 +66,28 @@ class Platform:
         with psycopg.connect(self.url) as connection:
             return connection.execute(query, values).fetchall()
 
-    def trigger(self, **conf: Any) -> str:
-        """Start a run of the DAG `job`; its id."""
+    def trigger(self, dag: str = "job", /, **conf: Any) -> str:
+        """Start a run; its id."""
         with self.installation.client() as client:
-            return client.trigger("job", conf)
+            return client.trigger(dag, conf)
 
-    def ended(self, run_id: str, within_s: float = 240.0) -> dict[str, Any]:
-        """The task of a run of `job`, at its end."""
+    def task(self, run_id: str, dag: str = "job", task_id: str = "") -> dict[str, Any]:
+        """A task as it stands; default: the one that is named as its DAG is."""
+        with self.installation.client() as client:
+            return dict(client.call("GET", f"/dags/{dag}/dagRuns/{run_id}/taskInstances/{task_id or dag}"))
+
+    def ended(self, run_id: str, dag: str = "job", task_id: str = "", within_s: float = 240.0) -> dict[str, Any]:
+        """A task at its end."""
         deadline = time.monotonic() + within_s
-        with self.installation.client() as client:
-            while True:
-                task = client.call("GET", f"/dags/job/dagRuns/{run_id}/taskInstances/job")
-                if task["state"] in FINAL:
-                    return dict(task)
-                assert time.monotonic() < deadline, (task, self.rows("SELECT id, state, reason FROM job ORDER BY id"))
-                time.sleep(0.5)
+        while (task := self.task(run_id, dag, task_id))["state"] not in FINAL:
+            assert time.monotonic() < deadline, (task, self.rows("SELECT id, state, reason FROM job ORDER BY id"))
+            time.sleep(0.5)
+        return task
 
-    def log(self, run_id: str, attempt: int = 1) -> str:
-        """The task's log."""
+    def log(self, run_id: str, dag: str = "job", task_id: str = "") -> str:
+        """The log of a task's first try, to be shown as well."""
         with self.installation.client() as client:
-            return "\n".join(client.log("job", run_id, "job", attempt))
+            return "\n".join(client.log(dag, run_id, task_id or dag, 1))
 
     def cli(self, *args: str) -> "subprocess.CompletedProcess[str]":
         """The command line, on the same database and store."""
@@ -254,23 +271,22 @@ def running(platform, name: str, within_s: float = 120.0) -> int:
     return int(rows[0][0])
 
 
-def test_marking_the_task_failed_ends_the_job(platform, tmp_path):
+def test_marking_the_task_failed_ends_the_job_also_before_a_triggerer_has_taken_it(platform, tmp_path):
     run_id = platform.trigger(**program(platform, "wait", WAIT, str(tmp_path / "starts"), "/none"), name="stopped")
-    job = running(platform, "stopped")
+    deadline = time.monotonic() + 120
+    while not (rows := platform.rows("SELECT id FROM job WHERE name = 'stopped'")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ((job,),) = rows
 
-    task, deadline = f"/dags/job/dagRuns/{run_id}/taskInstances/job", time.monotonic() + 60
     with platform.installation.client() as client:
-        while not client.call("GET", task)["triggerer_job"]:  # before that, Airflow itself tells nobody
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        time.sleep(2.0)
-        client.call("PATCH", task, {"new_state": "failed"})
+        client.call("PATCH", f"/dags/job/dagRuns/{run_id}/taskInstances/job", {"new_state": "failed"})
     while platform.rows("SELECT state FROM job WHERE id = %s", job) != [("cancelled",)]:
         assert time.monotonic() < deadline, platform.rows("SELECT state, stop, reason FROM job WHERE id = %s", job)
         time.sleep(0.2)
 
-    assert platform.rows("SELECT l.released_at IS NOT NULL FROM lease l JOIN attempt a ON a.id = l.attempt"
-                         " WHERE a.job = %s", job) == [(True,)]  # fmt: skip
+    assert platform.rows("SELECT count(*) FROM lease l JOIN attempt a ON a.id = l.attempt"
+                         " WHERE a.job = %s AND l.released_at IS NULL", job) == [(0,)]  # fmt: skip
     folder = f"{platform.installation.places.var}/jobs/"
     assert not [process for process in psutil.process_iter() if _is_of_a_job(process, folder)]
 
@@ -296,3 +312,132 @@ def test_a_job_survives_the_death_of_scheduler_and_triggerer(platform, tmp_path)
     assert platform.rows("SELECT number, state, exit_code FROM attempt WHERE job = %s", job) == [(1, "succeeded", 0)]
     assert platform.rows("SELECT count(*) FROM lease WHERE released_at IS NULL") == [(0,)]
     assert platform.rows("SELECT count(*) FROM job WHERE state IN ('queued', 'running')") == [(0,)]
+
+
+TRIAL = """
+import os, sys, time
+rate, gate = float(sys.argv[1]), sys.argv[2]
+with open(gate + ".starts", "a") as starts:
+    starts.write(f"{rate}\\n")
+while not os.path.exists(gate):
+    time.sleep(0.1)
+for step in range(1, 4):
+    print('eyewall-report {"step": %d, "metric": "loss", "value": %r}' % (step, rate + 1 / step), flush=True)
+"""
+RATES = """
+job: {{environment: local, command: [python, main.py, "{{rate}}", "{gate}"], code: programs/trial}}
+parameters: {{rate: {{type: categorical, choices: [0.3, 0.1, 0.2]}}}}
+objective: {{metric: loss}}
+sampler: grid
+parallel: 2
+"""
+
+
+def in_store(platform, path: str, text: str) -> str:
+    """A space in the store; its path there."""
+    file = Path(platform.installation.settings.store) / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return path
+
+
+def until(platform, query: str, wanted: list[tuple[Any, ...]], within_s: float = 120.0) -> None:
+    """Wait for what psql is to show."""
+    deadline = time.monotonic() + within_s
+    while (found := platform.rows(query)) != wanted:
+        assert time.monotonic() < deadline, (found, platform.rows("SELECT id, name, state, reason FROM job"))
+        time.sleep(0.2)
+
+
+def test_a_search_over_rest_holds_no_slot_and_survives_the_death_of_who_runs_it(platform, tmp_path):
+    """Dispatcher and controller get kill -9 while two of three trials run; each trial runs once, the best is right."""
+    gate = tmp_path / "gate"
+    program(platform, "trial", TRIAL)
+    space = in_store(platform, "spaces/rates.yaml", RATES.format(gate=gate))
+
+    run_id = platform.trigger("sweep", space=space, name="rates")
+
+    until(platform, "SELECT count(*) FROM trial JOIN attempt a USING (job) WHERE a.state = 'running'", [(2,)])
+    deadline = time.monotonic() + 30
+    while platform.task(run_id, "sweep")["state"] != "deferred":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    ((dispatcher, pid),) = platform.rows("SELECT id, pid FROM dispatcher ORDER BY id DESC LIMIT 1")
+    controllers = [child for child in psutil.Process(pid).children() if "keep" in child.cmdline()]
+    assert len(controllers) == 1
+    for process in (pid, controllers[0].pid):
+        os.kill(process, signal.SIGKILL)
+    gate.touch()
+    task = platform.ended(run_id, "sweep")
+
+    assert task["state"] == "success", platform.log(run_id, "sweep")
+    assert sorted((tmp_path / "gate.starts").read_text().split()) == ["0.1", "0.2", "0.3"]
+    assert platform.rows("SELECT state, reason FROM sweep WHERE name = 'rates'") == [
+        ("finished", "the whole grid of 3")
+    ]
+    assert platform.rows("SELECT max(id) > %s FROM dispatcher", dispatcher) == [(True,)]
+    best = Store(platform.installation.settings.store).read_json(receipt_path("sweep", run_id, "sweep"))["summary"]
+    assert (best["params"], best["value"]) == ({"rate": 0.1}, pytest.approx(0.1 + 1 / 3))
+
+
+def test_marking_the_task_of_a_search_stops_it_and_clearing_lets_it_go_on(platform, tmp_path):
+    gate = tmp_path / "gate"
+    program(platform, "trial", TRIAL)
+    space = in_store(platform, "spaces/marked.yaml", RATES.format(gate=gate))
+    run_id = platform.trigger("sweep", space=space, name="marked")
+    trials = "FROM sweep s JOIN trial t ON t.sweep = s.id JOIN job j ON j.id = t.job WHERE s.name = 'marked'"
+    until(platform, f"SELECT count(*) {trials} AND j.state = 'running'", [(2,)])
+
+    with platform.installation.client() as client:
+        client.call("PATCH", f"/dags/sweep/dagRuns/{run_id}/taskInstances/sweep", {"new_state": "failed"})
+        until(platform, f"SELECT DISTINCT s.state, j.state {trials}", [("stopped", "cancelled")])
+        gate.touch()
+        clear = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["sweep"], "only_failed": False}
+        client.call("POST", "/dags/sweep/clearTaskInstances", clear)
+    until(platform, "SELECT state FROM sweep WHERE name = 'marked'", [("finished",)])
+
+    assert platform.ended(run_id, "sweep")["state"] == "success"
+    assert platform.rows(f"SELECT count(*) {trials} AND j.state = 'succeeded'") == [(1,)]  # two points were given up
+
+
+LEARNING_RATES = """
+job:
+  environment: local
+  command: [eyewall, train, "--store={store}", "--records={records}", "--run={sweep}-{trial}", --model=track,
+    --steps=20, --checkpoint-every=10, "--learning-rate={learning_rate}"]
+parameters: {learning_rate: {type: categorical, choices: [0.003, 0.05]}}
+objective: {metric: val_score, value: best}
+sampler: grid
+parallel: 2
+"""
+
+
+def test_retrain_that_is_asked_for_a_search_first_trains_on_the_best(platform):
+    """On its own records, of simulated best tracks; the best trial's model is the answer, nothing is trained again."""
+    made = platform.cli(
+        "simulate", f"--out={platform.installation.places.var}/season", "--first-season=2001", "--last-season=2010",
+        "--storms-per-season=8", "--imaged-storms=0",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    store = Store(platform.installation.settings.store)
+    space = in_store(platform, "spaces/learning.yaml", LEARNING_RATES)
+    with platform.installation.client() as client:
+        client.unpause("retrain")
+
+    run_id = platform.trigger("retrain", sweep=space)
+    states = {task: platform.ended(run_id, "retrain", task, 400)["state"] for task in ("records", "search", "train")}
+
+    assert set(states.values()) == {"success"}, (states, platform.log(run_id, "retrain", "search"))
+    said = {
+        task: store.read_json(receipt_path("retrain", run_id, task)) for task in ("records", "search", "train")
+    }  # fmt: skip
+    best = said["search"]["summary"]
+    values = dict(platform.rows("SELECT params ->> 'learning_rate', value FROM trial WHERE params ? 'learning_rate'"))
+    assert len(values) == 2
+    assert best["value"] == min(values.values()) == values[str(best["params"]["learning_rate"])]
+    assert f"trial {best['trial']} of search" in platform.log(run_id, "retrain", "train")
+    model = store.read_manifest(said["train"]["result"]["uri"])
+    assert model.config["learning_rate"] == best["params"]["learning_rate"]
+    assert len(list(Path(store.root, "models").glob("*/manifest.json"))) == 2
+    with platform.installation.client() as client:
+        client.call("PATCH", f"/dags/retrain/dagRuns/{run_id}", {"state": "failed"})

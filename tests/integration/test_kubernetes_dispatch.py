@@ -14,7 +14,7 @@ from pathlib import Path
 import airflow_home  # noqa: F401 - before anything of Airflow's
 import psycopg
 import pytest
-from jobs_namespace import namespace_for_jobs
+from jobs_namespace import namespace_for_jobs, priority_classes
 
 from eyewall.platform import postgres
 from eyewall.storage import Store
@@ -70,7 +70,7 @@ def image():
 class Installation:
     """A database, a store and a cluster; everything by the command line."""
 
-    def __init__(self, url, cluster, folder):
+    def __init__(self, url, cluster, folder, classes):
         self.url, self.cluster, self.folder = url, cluster, folder
         self.store = Store(str(folder / "store"))
         settings = folder / "eyewall.toml"
@@ -79,6 +79,7 @@ class Installation:
             "[queue]\nlease_s = 4\nheartbeat_s = 1\nretry_s = 0\n"
             '[workers.cluster]\nkind = "kubernetes"\ndevices = 2\ncpus = 0.1\nmemory = "96Mi"\npull_policy = "Never"\n'
             f'kubeconfig = "{cluster.kubeconfig}"\nnamespace = "{cluster.namespace}"\n'
+            f'priority_classes = {{ 0 = "{classes}-low", 5 = "{classes}", 8 = "{classes}-high" }}\n'
         )
         self.environ = {**os.environ, "EYEWALL_SETTINGS": str(settings), "EYEWALL_DATABASE_URL": url}
         self.environ["EYEWALL_STORE"] = f"{folder}/store"
@@ -142,10 +143,14 @@ def wait_for(condition, seconds=120.0):
 def installation(image, tmp_path_factory):
     """Two devices of a cluster, and the environment ``py``."""
     folder = tmp_path_factory.mktemp("installation")
-    with tempfile.TemporaryDirectory(prefix="eyewall-dispatch-") as data, namespace_for_jobs(folder) as cluster:
+    with (
+        tempfile.TemporaryDirectory(prefix="eyewall-dispatch-") as data,
+        namespace_for_jobs(folder) as cluster,
+        priority_classes(cluster) as classes,
+    ):
         server = postgres.start(Path(data) / "postgres")
         try:
-            made = Installation(postgres.uri(server, "postgres"), cluster, folder)
+            made = Installation(postgres.uri(server, "postgres"), cluster, folder, classes)
             made.eyewall("job", "dispatch", "--idle-s", "0")  # the schema, and the worker of the settings
             with psycopg.connect(made.url, autocommit=True) as connection:
                 connection.execute(
@@ -225,12 +230,27 @@ def test_a_pod_that_is_deleted_is_a_lost_attempt_and_the_job_runs_again(installa
     assert good == ("succeeded", 0, "")
 
 
-def test_a_cancelled_job_ends_and_gives_its_device_back(installation, dispatchers):
-    job = installation.submit("import time; print('up', flush=True); time.sleep(300)")
+def test_pods_have_the_class_of_their_jobs_priority_and_a_cancelled_one_gives_its_device_back(
+    installation, dispatchers
+):
+    up = "import time; print('up', flush=True); time.sleep(300)"
+    jobs = [installation.submit(up, *options) for options in ((), ("--priority", "9"))]
     dispatchers("--idle-s", "2")
-    wait_for(lambda: "up" in installation.log(job))
+    wait_for(lambda: all("up" in installation.log(job) for job in jobs))
 
-    installation.eyewall("job", "cancel", str(job))
+    pods = {
+        pod.metadata.name: pod.spec
+        for pod in installation.cluster.api.list_namespaced_pod(
+            installation.cluster.namespace, label_selector="eyewall.io/job"
+        ).items
+    }
+    usual, high = (pods[f"eyewall-job-{job}-1"] for job in jobs)
+    assert usual.priority_class_name.endswith("-eyewall-job")
+    assert high.priority_class_name.endswith("-eyewall-job-high")
+    assert high.priority > usual.priority > 0
+    assert high.preemption_policy == "Never"
+    for job in jobs:
+        installation.eyewall("job", "cancel", str(job))
 
-    wait_for(lambda: installation.state(job) == "cancelled")
+    wait_for(lambda: [installation.state(job) for job in jobs] == ["cancelled"] * 2)
     wait_for(lambda: not installation.left())

@@ -392,7 +392,7 @@ def test_a_pod_that_somebody_deletes_is_lost_even_if_the_job_ends_well_at_sigter
 
     assert seen.exit_code is None
     assert "deleted by somebody else" in seen.reason
-    wait_for(lambda: bench.pod(job) is None)
+    wait_for(lambda: bench.pod(job) is None, 120.0)  # a kubelet with much to do
     assert bench.runner.look(job).state == "absent"
     bench.runner.start(job)  # a dispatcher that was frozen before its start
     assert bench.pod(job) is None
@@ -562,6 +562,17 @@ def test_a_dispatcher_without_rights_concludes_nothing_and_says_what_it_lacks(be
         nobody.runner.look(nobody.python("pass"))
 
 
+def test_a_priority_class_that_the_cluster_does_not_have_fails_no_job_but_is_said_of_the_worker(cluster, store):
+    bench = Bench(cluster, store, priority_classes={"5": "eyewall-test-none"})
+    job = bench.python("pass", priority=7)
+    bench.runner.create(job)
+
+    with pytest.raises(WorkerUnreachable, match="no PriorityClass with name eyewall-test-none"):
+        bench.runner.start(job)
+
+    bench.runner.remove(job)
+
+
 # GPUs
 
 
@@ -586,8 +597,8 @@ def test_gpus_of_nodes_are_slots_a_gang_gets_its_number_and_others_are_not_offer
     options |= {"kubeconfig": cluster.admin, "node_selector": {"kubernetes.io/hostname": gpus}}  # rights over nodes
     bench = Bench(cluster, store, **options)
     found = bench.runner.probe()
-    assert [(f.uuid, f.generation, f.state, f.declared) for f in found] == [
-        (f"A100/{gpus}/{n}", "a100", "ok", False) for n in range(4)
+    assert [(f.uuid, f.host, f.generation, f.state, f.declared) for f in found] == [
+        (f"A100/{gpus}/{n}", gpus, "a100", "ok", False) for n in range(4)
     ]
     leased = tuple(Gpu(f.number, f.uuid, False) for f in found)
 
@@ -606,12 +617,14 @@ def test_gpus_of_nodes_are_slots_a_gang_gets_its_number_and_others_are_not_offer
     assert list(bench.runner.lines(waiting))[-1:] != ["never"]
     assert bench.runner.look(waiting).exit_code == 0  # it went on by itself
 
-    wrong = bench.python(
-        "pass", gpus=tuple(dataclasses.replace(g, uuid=g.uuid.replace("A100", "H100")) for g in leased)
-    )
-    seen = wait_for(lambda: (s := bench.runner.look(bench.begin(wrong))).reason and "affinity" in s.reason and s)
-    assert "node affinity" in seen.reason
-    for each in (waiting, wrong):
+    others = []
+    for here, elsewhere in (("A100", "H100"), (gpus, "elsewhere")):  # another generation, another node
+        slots = tuple(dataclasses.replace(g, uuid=g.uuid.replace(here, elsewhere)) for g in leased)
+        others.append(bench.begin(bench.python("pass", gpus=slots)))
+    for other in others:
+        seen = wait_for(lambda other=other: (s := bench.runner.look(other)).reason and "affinity" in s.reason and s)
+        assert "node affinity" in seen.reason
+    for each in (waiting, *others):
         bench.runner.remove(each)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import airflow_home  # noqa: F401 - before anything of Airflow's
 import pytest
 from api_proxy import Proxy
+from gang_driver import tell
 from kubernetes import client
 from kubernetes_cluster import (
     IMAGE,
@@ -46,6 +47,79 @@ def cluster():
 def job(cluster):
     """Some step; most tests run other code in its place."""
     return cluster.settings().job("gate", evaluation_ref="e", store="/tmp/store")
+
+
+# What mostly waits, for a kubelet or for an API server that is away, is begun at once, each in a namespace of its own
+
+
+def without_an_image(cluster, folder):
+    """Comes back long before an hour; a kubelet of 1.20 takes a minute to let the pod go."""
+    settings = cluster.settings(images={"ingest": "eyewall-nowhere:7"}, start_timeout_s=3600)
+    outcome = run_pod(settings, job(cluster))
+    assert cluster.empty()
+    return outcome
+
+
+def api_away_while_it_runs(cluster, folder, frozen):
+    """The API server is away for 30 s, and the step ends meanwhile."""
+    proxy = Proxy(cluster.kubeconfig, folder)
+    code = "import time; time.sleep(15)\n" + LAST_WORDS.format(said='{"n": 7}', code=0)
+
+    def outage():
+        cluster.running()  # asked directly, not by the proxy
+        proxy.freeze(True) if frozen else proxy.close()
+        time.sleep(30)
+        proxy.freeze(False) if frozen else proxy.open()
+
+    thread = meanwhile(outage)
+    try:
+        return run_pod(cluster.settings(config_file=str(proxy.kubeconfig)), job(cluster), code)
+    finally:
+        thread.join()
+        proxy.close()
+
+
+def api_away_at_both_ends(cluster, folder):
+    """The worker's own requests: the pod is to be made, and after its end to be removed."""
+    proxy = Proxy(cluster.kubeconfig, folder)
+    proxy.close()
+
+    def back():
+        time.sleep(20)
+        proxy.open()
+
+    thread = meanwhile(back)
+    settings = cluster.settings(config_file=str(proxy.kubeconfig))
+    code = LAST_WORDS.format(said='{"n": 7}', code=0)
+    trigger = deferred(lambda: pod_of(settings, job(cluster), code).run_pod(context(), None)).trigger
+    thread.join()
+    event = fire(trigger)
+    proxy.close()
+    thread = meanwhile(back)
+    try:
+        return pod_of(settings, job(cluster), code).run_pod(context(), event)
+    finally:
+        thread.join()
+        proxy.close()
+
+
+STORIES = {
+    "no_image": (without_an_image,),
+    "api_down": (api_away_while_it_runs, False),
+    "api_frozen": (api_away_while_it_runs, True),
+    "api_down_at_both_ends": (api_away_at_both_ends,),
+}
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    """Futures of the outcomes, by name; each must leave nothing behind."""
+    yield from tell(STORIES, tmp_path_factory)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _under_way(stories):
+    """They begin with the first test, beside the others."""
 
 
 # Ends
@@ -172,15 +246,6 @@ def test_out_of_memory_is_said_with_the_limit(cluster):
     assert outcome.sentence == (
         "used more memory than its limit of 256Mi (OOMKilled): raise memory of kubernetes.resources.gate"
     )
-    assert cluster.empty()
-
-
-def test_an_image_that_is_not_there_is_final_at_once(cluster):
-    settings = cluster.settings(images={"ingest": "eyewall-nowhere:7"}, start_timeout_s=3600)
-    outcome = run_pod(settings, job(cluster))  # comes back long before an hour
-
-    assert outcome.code == 65
-    assert outcome.sentence.startswith("image eyewall-nowhere:7 cannot be had (ErrImageNeverPull): ")
     assert cluster.empty()
 
 
@@ -432,66 +497,20 @@ def test_a_task_that_is_ended_while_deferred_leaves_no_pod(cluster):
 # The API server away
 
 
-@pytest.fixture
-def proxy(cluster, tmp_path):
-    """A proxy of this test's own on the loopback."""
-    made = Proxy(cluster.kubeconfig, tmp_path)
-    yield made
-    made.close()
+@pytest.mark.parametrize(
+    "story",
+    [
+        pytest.param("api_down", id="down for 30 s"),
+        pytest.param("api_frozen", id="frozen for 30 s"),
+        pytest.param("api_down_at_both_ends", id="down where the step is to begin, and where it has ended"),
+    ],
+)
+def test_the_step_goes_on_while_the_api_server_is_away(stories, story):
+    assert stories[story].result(240).summary == {"n": 7}
 
 
-def test_the_step_goes_on_while_the_api_server_is_down_for_30_s(cluster, proxy):
-    code = "import time; time.sleep(15)\n" + LAST_WORDS.format(said='{"n": 7}', code=0)
+def test_an_image_that_is_not_there_is_final_at_once(stories):
+    outcome = stories["no_image"].result(240)
 
-    def outage():
-        cluster.running()  # asked directly, not by the proxy
-        proxy.close()
-        time.sleep(30)
-        proxy.open()
-
-    thread = meanwhile(outage)
-    outcome = run_pod(cluster.settings(config_file=str(proxy.kubeconfig)), job(cluster), code)
-    thread.join()
-
-    assert outcome.summary == {"n": 7}
-    assert cluster.empty()
-
-
-def test_the_step_goes_on_while_the_api_server_is_frozen_for_30_s(cluster, proxy):
-    code = "import time; time.sleep(15)\n" + LAST_WORDS.format(said='{"n": 7}', code=0)
-
-    def outage():
-        cluster.running()
-        proxy.freeze(True)
-        time.sleep(30)
-        proxy.freeze(False)
-
-    thread = meanwhile(outage)
-    outcome = run_pod(cluster.settings(config_file=str(proxy.kubeconfig)), job(cluster), code)
-    thread.join()
-
-    assert outcome.summary == {"n": 7}
-    assert cluster.empty()
-
-
-def test_a_step_that_begins_and_ends_while_the_api_server_is_down_waits_for_it(cluster, proxy):
-    """The worker's own requests: the pod is to be made, and after its end to be removed."""
-    proxy.close()
-
-    def back():
-        time.sleep(20)
-        proxy.open()
-
-    thread = meanwhile(back)
-    settings = cluster.settings(config_file=str(proxy.kubeconfig))
-    code = LAST_WORDS.format(said='{"n": 7}', code=0)
-    trigger = deferred(lambda: pod_of(settings, job(cluster), code).run_pod(context(), None)).trigger
-    thread.join()
-    event = fire(trigger)
-    proxy.close()
-    thread = meanwhile(back)
-    outcome = pod_of(settings, job(cluster), code).run_pod(context(), event)
-    thread.join()
-
-    assert outcome.summary == {"n": 7}
-    assert cluster.empty()
+    assert outcome.code == 65
+    assert outcome.sentence.startswith("image eyewall-nowhere:7 cannot be had (ErrImageNeverPull): ")

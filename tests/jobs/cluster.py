@@ -50,6 +50,16 @@ class Cluster:
             ],
         )
 
+    def nodes(self, name: str, **gpus: int) -> None:
+        """A worker that is a cluster, whose nodes have so many GPUs each."""
+        workers.upsert_worker(self.connection, Worker(name, "kubernetes"))
+        slots = [(node, number) for node, count in gpus.items() for number in range(count)]
+        found = [
+            Found(n, f"any/{node}/{number}", "model", "any", 40960, "ok", "", False, node)
+            for n, (node, number) in enumerate(slots)
+        ]
+        workers.record_gpus(self.connection, name, found)
+
     def submit(self, **fields: Any) -> int:
         """A job of ``ann`` in the environment ``tf``, unless said otherwise; its number."""
         values = {"command": ["python", "train.py"], "environment": "tf", "owner": "ann"} | fields

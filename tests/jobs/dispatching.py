@@ -20,7 +20,8 @@ from eyewall.contracts.submission import Submission
 from eyewall.jobs import queue
 from eyewall.jobs.installation import add_local_environment
 from eyewall.jobs.policy import set_policy
-from eyewall.jobs.process.runner import ProcessRunner, as_registered
+from eyewall.jobs.process.machine import as_registered
+from eyewall.jobs.process.runner import ProcessRunner
 from eyewall.jobs.runner import Worker
 from eyewall.jobs.workers import record_gpus, upsert_worker
 from eyewall.storage import Store

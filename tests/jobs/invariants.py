@@ -13,12 +13,12 @@ ALWAYS = {
     "running jobs have a live attempt, and no others do": """
         SELECT j.id FROM job j LEFT JOIN attempt a ON a.job = j.id AND a.ended_at IS NULL
         WHERE (j.state = 'running') <> (a.id IS NOT NULL)""",
-    "live attempts have as many live leases as their job asked for, all of their worker; ended ones have none": """
+    "live attempts have as many live leases as their job asked for, on one host; ended ones have none": """
         SELECT a.id FROM attempt a JOIN job j ON j.id = a.job
         LEFT JOIN lease l ON l.attempt = a.id AND l.released_at IS NULL LEFT JOIN gpu g ON g.id = l.gpu
         GROUP BY a.id, j.gpus
         HAVING count(l.id) <> CASE WHEN a.ended_at IS NULL THEN j.gpus ELSE 0 END
-            OR bool_or(g.worker <> a.worker)""",
+            OR bool_or(g.worker <> a.worker) OR count(DISTINCT g.host) > 1""",
     "a GPU's row says who has its lease": """
         SELECT g.id FROM gpu g LEFT JOIN lease l ON l.gpu = g.id AND l.released_at IS NULL
         WHERE g.held_by IS DISTINCT FROM l.attempt OR (g.held_by IS NULL) <> (g.held_owner IS NULL)""",

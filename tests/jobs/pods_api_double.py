@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eyewall.jobs.pods.api import Answer
-from eyewall.jobs.pods.manifest import JOB, KEY, PLACE_SCRIPT
+from eyewall.jobs.pods.manifest import JOB
+from eyewall.jobs.pods.permit import KEY, PLACE_SCRIPT
 
 Object = dict[str, Any]
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from eyewall.jobs import claim, queue, workers
+from eyewall.jobs.runner import Found
 
 # ---- what a claim is
 
@@ -28,6 +29,18 @@ def test_a_claim_holds_all_that_a_runner_needs(cluster):
     assert got.name == f"eyewall-job-{job}-1"
     assert cluster.state(job) == "running"
     assert cluster.claim() is None
+
+
+def test_an_attempt_on_a_process_worker_names_no_image(cluster):
+    """Though its environment has one for containers as well."""
+    cluster.environment("mine", image="x@sha256:" + "ab" * 32, folder="/srv")
+    cluster.worker("desk", gpus=1, kind="process")
+    cluster.submit(environment="mine")
+
+    got = cluster.claim()
+
+    assert (got.image, got.folder) == (None, "/srv")
+    assert cluster.one("SELECT image FROM attempt WHERE id = %s", got.attempt) is None
 
 
 def test_an_attempt_runs_the_image_of_its_claim(cluster):
@@ -139,6 +152,16 @@ def test_a_gpu_fits_by_generation_memory_and_number(cluster, fields, fits):
     assert (got is not None and got.job == job) == fits
 
 
+def test_who_takes_an_attempt_over_is_told_what_its_claim_said(cluster):
+    cluster.worker("node", gpus=3)
+    cluster.nodes("cluster", a=2)
+    cluster.submit(gpus=3, variables={"A": "b"}, priority=8, code="c", data=["d"], max_hours=1)
+    cluster.submit()
+
+    for got in (cluster.claim(), cluster.claim()):
+        assert got == claim.assignment(cluster.connection, got.attempt)
+
+
 def test_a_gang_is_on_one_host(cluster):
     """Two hosts with two free GPUs each: 4 in all, but a job of 3 has to wait for one host."""
     for name in ("a", "b"):
@@ -151,6 +174,28 @@ def test_a_gang_is_on_one_host(cluster):
     assert placed == ["a", "a"]  # packed, so that the other host stays whole
     assert {gpu.uuid[0] for gpu in cluster.claim().gpus} == {"b"}
     assert cluster.state(gang) == "running"
+
+
+def test_on_a_cluster_a_gang_is_on_one_node(cluster):
+    """6 GPUs are free, but 3 of them in one node: the second gang of 3 waits, though two nodes have 3 together."""
+    cluster.nodes("cluster", a=2, b=3, c=1)
+    gang, other = cluster.submit(gpus=3, owner="x"), cluster.submit(gpus=3, owner="y")
+
+    assert {gpu.uuid.split("/")[1] for gpu in cluster.claim().gpus} == {"b"}
+    assert cluster.claim() is None
+    assert cluster.why(other) == "no worker has 3 GPUs free on one host"
+    cluster.end(gang)
+    assert cluster.claimed() == [other]
+
+
+def test_on_a_cluster_small_jobs_fill_one_node_before_the_next(cluster):
+    cluster.nodes("cluster", a=3, b=2)
+    for owner in "xyz":
+        cluster.submit(owner=owner)
+
+    placed = [cluster.claim().gpus[0].uuid.split("/")[1] for _ in range(3)]
+
+    assert placed == ["b", "b", "a"]  # the one with fewer left first
 
 
 def test_a_gang_may_mix_generations_that_it_named(cluster):
@@ -307,6 +352,30 @@ def test_a_gang_that_has_not_waited_long_reserves_nothing(cluster):
     assert cluster.claimed() == [behind]
 
 
+def test_of_a_cluster_one_node_is_emptied_for_a_gang_and_the_others_go_on(cluster):
+    cluster.nodes("cluster", a=2, b=2)
+    small = [cluster.submit(owner="small") for _ in range(4)]
+    assert cluster.claimed() == small
+    gang = cluster.submit(gpus=2, owner="gang")
+    cluster.age(gang, 1)
+    behind = [cluster.submit(owner="small") for _ in range(3)]
+
+    cluster.end(small[0])  # they fill a first, then b
+    assert cluster.claimed() == []
+    assert cluster.why(gang) == "host cluster/a is being emptied for it"
+    kept = "SELECT reserved_for FROM gpu_occupancy WHERE host = %s AND number = %s"
+    assert [cluster.one(kept, *of) for of in (("a", 0), ("b", 2))] == [gang, None]
+    cluster.end(small[2])
+    assert cluster.claimed() == behind[:1]
+    slots = [("any/a/0", "ok"), ("any/a/1", "ok"), ("any/b/0", "failed"), ("any/b/1", "ok")]
+    found = [Found(n, u, "", "any", 40960, s, "", False, u.split("/")[1]) for n, (u, s) in enumerate(slots)]
+    workers.record_gpus(cluster.connection, "cluster", found)  # what fails on b does not concern a
+    assert cluster.one("SELECT reserved_for FROM worker") == gang
+    cluster.end(small[1])
+    assert cluster.claimed() == [gang]
+    assert cluster.one("SELECT reserved_for FROM worker") is None
+
+
 @pytest.mark.parametrize("what", ["cancelled", "unreachable", "failed"])
 def test_a_reservation_does_not_outlive_its_reason(cluster, what):
     """The gang is cancelled; the host is out of reach; a GPU of it fails: others may have what is free."""
@@ -369,7 +438,7 @@ def test_what_somebody_holds_in_psql_is_passed_over(cluster, url):
 def expected(cluster):
     """The job that is next by the rules as one would write them down without any index: a scan of everything."""
     free = cluster.connection.execute(
-        "SELECT g.worker, g.generation, g.memory_mb FROM gpu g JOIN worker w ON w.name = g.worker"
+        "SELECT g.worker || '/' || g.host, g.generation, g.memory_mb FROM gpu g JOIN worker w ON w.name = g.worker"
         " WHERE g.held_by IS NULL AND g.state = 'ok' AND w.state = 'up'"
     ).fetchall()
     held = dict(cluster.connection.execute("SELECT held_owner, count(*) FROM gpu WHERE held_by IS NOT NULL GROUP BY 1"))
@@ -398,6 +467,7 @@ def test_the_claim_is_what_a_plain_scan_would_choose(cluster, seed):
         cluster.worker(f"w{number}", rng.randint(1, 4), generation, kinds[generation])
     cluster.worker("all", 1)
     cluster.found("all", [(name, gib, "ok") for name, gib in kinds.items()] * 2)
+    cluster.nodes("cluster", a=1, b=2, c=1)
     running = []
     for _ in range(40):
         action = rng.random()

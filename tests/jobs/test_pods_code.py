@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from eyewall.contracts.errors import ContractError, EyewallError
+from eyewall.jobs.inside import demand_inside
 from eyewall.jobs.pods import keeper as pods_keeper
 from eyewall.jobs.pods import place as pods_place
-from eyewall.jobs.pods.code import PART_BYTES, close_out, data_places, demand_inside, open_out, parts_of
+from eyewall.jobs.pods.code import PART_BYTES, close_out, data_places, open_out, parts_of
 from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.pods.out import MAX_PACKED_BYTES, take_out
 from eyewall.jobs.runner import Assignment, Worker

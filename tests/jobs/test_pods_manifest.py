@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyewall.contracts.errors import ContractError
-from eyewall.jobs.pods import manifest as pods_manifest
-from eyewall.jobs.pods.manifest import Place, part, permit, plain, pod, sum_of, uuid_of
+from eyewall.jobs.pods.manifest import Place, plain, pod, uuid_of
 from eyewall.jobs.pods.options import PodOptions
+from eyewall.jobs.pods.permit import labels, part, permit
 from eyewall.jobs.runner import Assignment, Gpu, Worker
 
 OPTIONS = PodOptions(cpus=1.5, memory="3Gi", disk="5Gi")
@@ -89,7 +89,7 @@ def test_the_client_has_every_field(options: PodOptions) -> None:
     own = options.model_copy(update={"queue": "q", "priority_class": "low", "pull_secrets": ("login",)})
     for kind, made in (
         ("V1Pod", pod(job, own, "uid-1", place)),
-        ("V1ConfigMap", permit(job, own, {"a.py": "x"})),
+        ("V1ConfigMap", permit(job, own)),
         ("V1ConfigMap", part(job, own, "uid-1", 0, "eHg=")),
     ):
         client = ApiClient()
@@ -106,10 +106,10 @@ def test_the_pod_needs_its_permit_and_goes_with_it() -> None:
     needed = made["spec"]["containers"][0]["env"][0]["valueFrom"]["configMapKeyRef"]
 
     assert needed == {"name": "eyewall-job-17-2", "key": "job", "optional": False}
-    assert permit(JOB, OPTIONS, {})["data"]["job"] == "17"
+    assert permit(JOB, OPTIONS)["data"]["job"] == "17"
     (owner,) = made["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("ConfigMap", "eyewall-job-17-2", "uid-1")
-    assert made["metadata"]["name"] == permit(JOB, OPTIONS, {})["metadata"]["name"] == JOB.name
+    assert made["metadata"]["name"] == permit(JOB, OPTIONS)["metadata"]["name"] == JOB.name
 
 
 def test_limits_are_by_slot_and_only_real_gpus_are_asked_of_the_cluster() -> None:
@@ -121,22 +121,33 @@ def test_limits_are_by_slot_and_only_real_gpus_are_asked_of_the_cluster() -> Non
     assert real == {"cpu": "4.5", "memory": "9Gi", "ephemeral-storage": "5Gi", "nvidia.com/gpu": "3"}
 
 
-def test_a_pod_of_real_gpus_goes_to_nodes_of_their_generation_and_is_told_nothing_of_devices() -> None:
-    job = dataclasses.replace(JOB, gpus=REAL)
+def _node_terms(job: Assignment, options: PodOptions = OPTIONS) -> Any:
+    return _spec(job, options)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
 
-    affinity = _spec(job)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    assert affinity["nodeSelectorTerms"] == [
-        {"matchExpressions": [{"key": "eyewall.io/gpu-generation", "operator": "In", "values": ["A100"]}]}
-    ]
+
+def test_a_pod_of_real_gpus_goes_to_the_node_of_its_slots_and_is_told_nothing_of_devices() -> None:
+    job = dataclasses.replace(JOB, gpus=REAL)
+    of_generation = {
+        "matchExpressions": [{"key": "eyewall.io/gpu-generation", "operator": "In", "values": ["A100"]}],
+    }
+    of_name = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}
+
+    assert _node_terms(job) == {"nodeSelectorTerms": [of_generation | of_name]}
     assert "CUDA_VISIBLE_DEVICES" not in _environment(job)  # the device plugin says it
     assert _environment(JOB)["CUDA_VISIBLE_DEVICES"] == ""
     assert _environment(JOB)["NVIDIA_VISIBLE_DEVICES"] == "void"
 
 
-def test_nodes_without_a_label_are_asked_for_none() -> None:
+def test_where_kueue_picks_the_node_only_the_generation_is_asked_for_and_none_of_nodes_without_a_label() -> None:
+    queued = PodOptions(queue="eyewall")
     gpus = (Gpu(0, uuid_of("any", "node-1", 0), False),)
 
-    assert "affinity" not in _spec(dataclasses.replace(JOB, gpus=gpus))
+    (term,) = _node_terms(dataclasses.replace(JOB, gpus=REAL), queued)["nodeSelectorTerms"]
+    assert set(term) == {"matchExpressions"}
+    (term,) = _node_terms(dataclasses.replace(JOB, gpus=gpus))["nodeSelectorTerms"]
+    assert set(term) == {"matchFields"}
+    assert "affinity" not in _spec(dataclasses.replace(JOB, gpus=gpus), queued)
+    assert "affinity" not in _spec(JOB)
 
 
 def test_a_job_cannot_choose_what_the_platform_says() -> None:
@@ -182,7 +193,10 @@ def test_of_a_common_store_only_the_jobs_own_paths_are_mounted() -> None:
         ("main/store/data/tracks", "/work/data/0-tracks", True),
         ("main/store/code/lab", "/eyewall/stored", True),
     ]
-    assert _environment(WITH_CODE, CLAIM, STORED)["EYEWALL_DATA"] == "/work/data/0-tracks:s3://b/x"
+    told = _environment(WITH_CODE, CLAIM, STORED)
+    assert told["EYEWALL_DATA"] == "/work/data/0-tracks:s3://b/x"
+    assert told["EYEWALL_DATA_JSON"] == '["/work/data/0-tracks", "s3://b/x"]'
+    assert (told["EYEWALL_DATA_0"], told["EYEWALL_DATA_1"]) == ("/work/data/0-tracks", "s3://b/x")
     assert len(spec["containers"]) == 1  # nobody has to hand anything over
 
 
@@ -198,17 +212,14 @@ def test_the_kubelet_ends_a_job_ten_minutes_after_its_dispatcher_should_have() -
     assert "activeDeadlineSeconds" not in _spec(JOB)
 
 
-def test_an_attempt_is_told_by_all_that_it_runs_and_when_it_was_claimed_but_not_by_who_supervises_it() -> None:
-    changed = [
-        dataclasses.replace(JOB, **change)
-        for change in (
-            {"claimed_s": 2.5}, {"command": ("train",)}, {"variables": {"LR": "4"}}, {"code": "c"}, {"data": ("d",)},
-            {"image": "r/other"}, {"owner": "bob"}, {"attempt": 71},
-        )
-    ]  # fmt: skip
+def test_an_attempt_of_another_database_is_another_whoever_supervises_it() -> None:
+    others = [dataclasses.replace(JOB, **change) for change in ({"claimed_s": 2.5}, {"attempt": 71}, {"number": 3})]
 
-    assert len({sum_of(job) for job in [JOB, *changed]}) == 1 + len(changed)
-    assert sum_of(dataclasses.replace(JOB, token=9)) == sum_of(JOB)
+    marks = {
+        pod(job, OPTIONS, "u", NOWHERE)["metadata"]["annotations"]["eyewall.io/attempt-mark"] for job in (JOB, *others)
+    }
+    assert len(marks) == 4
+    assert permit(dataclasses.replace(JOB, token=9), OPTIONS)["metadata"]["annotations"].popitem()[1] in marks
 
 
 def test_kueue_is_told_of_the_pod_and_not_of_the_config_map() -> None:
@@ -217,7 +228,20 @@ def test_kueue_is_told_of_the_pod_and_not_of_the_config_map() -> None:
     own = pod(JOB, options, "uid-1", NOWHERE)["metadata"]["labels"]
     assert own["kueue.x-k8s.io/queue-name"] == "eyewall"
     assert own["kueue.x-k8s.io/priority-class"] == "low"
-    assert not [key for key in permit(JOB, options, {})["metadata"]["labels"] if key.startswith("kueue")]
+    assert not [key for key in permit(JOB, options)["metadata"]["labels"] if key.startswith("kueue")]
+
+
+def test_a_pod_has_the_class_of_its_jobs_priority_or_the_one_for_all() -> None:
+    by_priority = PodOptions.of("cluster", {"priority_classes": {"3": "low", "7": "high"}, "priority_class": "any"})
+
+    def given(priority: int, options: PodOptions) -> str | None:
+        found: str | None = _spec(dataclasses.replace(JOB, priority=priority), options).get("priorityClassName")
+        return found
+
+    # 0 to 2 have none of their own, 3 to 6 that of 3, 7 to 9 that of 7
+    assert [given(n, by_priority) for n in range(10)] == ["any"] * 3 + ["low"] * 4 + ["high"] * 3
+    assert given(9, PodOptions(priority_class="any")) == "any"
+    assert given(9, PodOptions()) is None
 
 
 # Options
@@ -231,6 +255,8 @@ def test_kueue_is_told_of_the_pod_and_not_of_the_config_map() -> None:
         pytest.param({"memory": "2GB"}, "'2GB' is not an amount of memory", id="no amount"),
         pytest.param({"store": "claim:A b"}, "names no PersistentVolumeClaim", id="no claim"),
         pytest.param({"store": "../x"}, "not a plain absolute path", id="no absolute path"),
+        pytest.param({"priority_classes": {"10": "x"}}, "workers.cluster.priority_classes.10", id="no priority"),
+        pytest.param({"priority_classes": {"1": "X y"}}, "workers.cluster.priority_classes.1 = 'X y'", id="no class"),
         pytest.param({"store": "claim:x", "store_path": "../y"}, "workers.cluster.store_path", id="a way out"),
     ],
 )
@@ -243,4 +269,4 @@ def test_an_unusable_option_is_refused_with_its_name_and_value(options: dict[str
 
 def test_what_is_not_said_is_none_as_a_table_of_the_database_has_it() -> None:
     assert PodOptions.of("cluster", {"devices": None, "store": None}) == PodOptions()
-    assert pods_manifest.labels(JOB, PodOptions())["eyewall.io/job"] == "17"
+    assert labels(JOB, PodOptions())["eyewall.io/job"] == "17"

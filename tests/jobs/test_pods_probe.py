@@ -38,10 +38,10 @@ def test_each_gpu_of_each_node_is_a_slot_that_says_where_it_is() -> None:
 
     found = slots_of(nodes, [], OPTIONS)
 
-    assert [(f.number, f.uuid, f.model, f.generation, f.memory_mb, f.state) for f in found] == [
-        (0, "any/a/0", "nvidia.com/gpu", "any", 0, "ok"),
-        (1, "A100/b/0", "NVIDIA-A100", "a100", 40960, "ok"),
-        (2, "A100/b/1", "NVIDIA-A100", "a100", 40960, "ok"),
+    assert [(f.number, f.uuid, f.host, f.model, f.generation, f.memory_mb, f.state) for f in found] == [
+        (0, "any/a/0", "a", "nvidia.com/gpu", "any", 0, "ok"),
+        (1, "A100/b/0", "b", "NVIDIA-A100", "a100", 40960, "ok"),
+        (2, "A100/b/1", "b", "NVIDIA-A100", "a100", 40960, "ok"),
     ]
     assert not any(f.declared for f in found)
 

@@ -15,7 +15,8 @@ from dispatching import wait_until
 from eyewall.contracts.errors import InputError
 from eyewall.jobs.log_reader import MAX_LINE_BYTES, LogReader
 from eyewall.jobs.process import shim
-from eyewall.jobs.process.runner import ProcessRunner, as_registered, is_in_reach
+from eyewall.jobs.process.machine import as_registered, is_in_reach
+from eyewall.jobs.process.runner import ProcessRunner
 from eyewall.jobs.runner import Assignment, Gpu, Seen, Worker, WorkerUnreachable
 from eyewall.jobs.runners import runner_for
 from eyewall.storage import Store

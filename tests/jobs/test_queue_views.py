@@ -25,9 +25,9 @@ def test_why_it_waits_for_other_jobs(cluster):
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        pytest.param("listed", "environment mine is not built", id="listed"),
+        pytest.param("listed", "environment mine is not built: see `eyewall env build mine`", id="listed"),
         pytest.param("building", "environment mine is being built", id="building"),
-        pytest.param("failed", "environment mine could not be built", id="failed"),
+        pytest.param("failed", "environment mine could not be built: see `eyewall env build mine`", id="failed"),
     ],
 )
 def test_why_it_waits_for_its_environment(cluster, state, why):
@@ -72,7 +72,7 @@ def test_why_it_waits_where_gpus_went_away_after_it_was_submitted(cluster):
 
     assert cluster.why(single) == "such GPUs have failed, or somebody else uses them"
     cluster.found("node", [("a100", 40, "failed")])
-    assert cluster.why(pair) == "no worker has 2 GPUs"
+    assert cluster.why(pair) == "no worker has 2 GPUs on one host"
 
 
 def test_why_it_waits_until_a_time(cluster):

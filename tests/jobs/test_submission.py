@@ -72,7 +72,7 @@ def test_an_argument_arrives_as_it_was_given(cluster, word):
             {"gpus": 3, "memory_gb": 64}, "3 such GPUs on one host .* the largest has 2", id="gpus-with-memory"
         ),
         pytest.param(
-            {"generations": ["v100"]}, "no host has a GPU of generation v100: there are a100, h100", id="generation"
+            {"generations": ["v100"]}, "no host has a GPU of generation v100: theirs are a100, h100", id="generation"
         ),
         pytest.param({"memory_gb": 100}, "no GPU has 100 GiB: the largest has 80.0 GiB", id="memory"),
         pytest.param(
@@ -101,6 +101,14 @@ def test_a_host_out_of_reach_counts_and_one_that_was_removed_does_not(cluster):
 
     with pytest.raises(InputError, match="the largest has 2"):
         cluster.submit(gpus=4)
+
+
+def test_of_a_cluster_the_largest_node_counts(cluster):
+    cluster.nodes("cluster", a=3, b=4)
+    cluster.submit(gpus=4)
+
+    with pytest.raises(InputError, match="5 GPUs on one host are more than any has: the largest has 4"):
+        cluster.submit(gpus=5)
 
 
 def test_before_any_host_is_known_nothing_is_refused(cluster):
@@ -304,7 +312,7 @@ def test_workers_and_gpus_are_added_listed_drained_and_removed(cluster, run):
     (row,) = json.loads(run("worker", "list", "--json")[1])
     assert (row["state"], row["reason"], row["gpus"], row["busy"]) == ("draining", "new disk", 2, 1)
     assert run("worker", "add", "box", "--kind", "process", "--devices", "2")[1] == (
-        "worker box is draining: new disk, with 2 GPUs\n"  # another look at it does not offer it again
+        "worker box is draining, with 2 GPUs: new disk\n"  # another look at it does not offer it again
     )
     code, _, err = run("worker", "remove", "box")
     assert (code, "still runs 1 jobs" in err) == (65, True)

@@ -78,6 +78,10 @@ class Distant(ProcessRunner):
         self._reach()
         super().remove(assignment)
 
+    def answers(self) -> None:
+        """Where the cable is in."""
+        self._reach()
+
     def probe(self) -> list[Found]:
         """Where the cable is in."""
         self._reach()

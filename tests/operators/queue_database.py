@@ -13,7 +13,7 @@ from eyewall.jobs.workers import record_gpus, upsert_worker
 from eyewall.platform import postgres
 
 #: All that a test may leave rows in; a database for each test would cost half a second.
-TABLES = ("environment", "worker", "gpu", "job", "dispatcher", "attempt", "lease", "event")
+TABLES = ("environment", "worker", "gpu", "job", "dispatcher", "attempt", "lease", "event", "sweep")
 #: What the process worker runs jobs with.
 ENVIRONMENT = b"""
 INSERT INTO environment (name, framework, version, recipe_sha256, folder, state)

@@ -1,9 +1,8 @@
-"""What the triggerer waits for, against a real PostgreSQL: work that nobody sees to, and the ends of jobs."""
+"""What the triggerer waits for, against a real PostgreSQL: work that nobody sees to, the ends of jobs and searches."""
 
 # NOTE: injected by pytest, defined in queue_database: queue, queue_url
 import asyncio
 import contextlib
-import threading
 
 import psycopg
 import pytest
@@ -11,8 +10,10 @@ import pytest
 from eyewall.contracts.submission import Submission
 from eyewall.jobs import claim
 from eyewall.jobs.queue import submit
+from eyewall.tuning import sweeps
+from eyewall.tuning.space import Space
 from operators import job_ends, job_trigger
-from operators.job_trigger import JobTrigger, QueueTrigger
+from operators.job_trigger import JobTrigger, QueueTrigger, SearchTrigger
 
 SOON_S = 10.0
 LOCK = 1702454647
@@ -29,6 +30,19 @@ def quick(monkeypatch):
 def one(**fields) -> Submission:
     """A job that would run."""
     return Submission(command=("true",), environment="local", owner="ada", **fields)
+
+
+def search_of(queue):
+    """A search that is registered."""
+    space = Space.parse(
+        {
+            "job": {"environment": "local", "command": ["train", "--lr={lr}"]},
+            "parameters": {"lr": {"type": "float", "low": 0.1, "high": 1.0}},
+            "objective": {"metric": "loss"},
+            "budget": {"trials": 3},
+        }
+    )
+    return sweeps.create(queue, space, "rates", "ada")
 
 
 async def next_event(trigger, within_s=SOON_S):
@@ -63,6 +77,9 @@ def end(queue, job, state="succeeded"):
 def test_nothing_that_airflow_keeps_of_a_trigger_names_the_database():
     assert QueueTrigger().serialize() == ("operators.job_trigger.QueueTrigger", {})
     assert JobTrigger(7).serialize() == ("operators.job_trigger.JobTrigger", {"job": 7})
+    assert SearchTrigger(7, "rates").serialize() == (
+        "operators.job_trigger.SearchTrigger", {"number": 7, "name": "rates"}
+    )  # fmt: skip
 
 
 def test_a_job_that_is_submitted_is_an_event_at_once(queue):
@@ -229,13 +246,43 @@ def test_a_trigger_that_airflow_moves_elsewhere_cancels_nothing(queue):
     assert queue.execute("SELECT state FROM job").fetchall() == [("queued",)]
 
 
-def test_a_person_who_ends_the_task_cancels_the_job(queue):
+def test_a_search_that_is_left_to_dispatchers_is_an_event_and_one_that_somebody_runs_is_none(queue, queue_url):
+    search = search_of(queue)
+
+    async def scenario():
+        events = QueueTrigger().run()
+        waiting = asyncio.create_task(next_event(events))
+        done, _ = await asyncio.wait({waiting}, timeout=0.5)
+        assert not done  # registered, to be run by hand
+        with psycopg.connect(queue_url, autocommit=True) as controller:
+            assert controller.execute("SELECT pg_try_advisory_lock(1702454648, %s::int)", (search.id,)).fetchone()[0]
+            sweeps.hand_over(queue, search, "ada")
+            done, _ = await asyncio.wait({waiting}, timeout=0.5)
+            assert not done  # it has its controller
+        sweeps.hand_over(queue, search, "ada", "dag/run/task")
+        sweeps.stop(queue, "rates", "ada")
+        sweeps.resume(queue, "rates", "ada", {})
+        return await waiting
+
+    assert asyncio.run(scenario()) is not None
+
+
+def test_the_end_of_a_search_is_one_event_and_one_with_a_job_that_runs_is_not_over(queue, monkeypatch):
+    monkeypatch.setattr(job_ends, "LOOK_S", 0.2)
+    search = search_of(queue)
     job = submit(queue, one())
+    queue.execute("INSERT INTO trial (job, sweep, number, params) VALUES (%s, %s, 0, '{}')", (job, search.id))
 
-    asyncio.run(JobTrigger(job).on_kill())
-    asyncio.run(JobTrigger(job).on_kill())  # twice is once
+    async def scenario():
+        waiting = asyncio.create_task(next_event(SearchTrigger(search.id, "rates").run()))
+        done, _ = await asyncio.wait({waiting}, timeout=0.5)
+        assert not done
+        sweeps.stop(queue, "rates", "ada", let_finish=True)
+        done, _ = await asyncio.wait({waiting}, timeout=0.5)
+        assert not done
+        end(queue, job)
+        return await waiting, await next_event(SearchTrigger(search.id + 1, "none").run())
 
-    assert queue.execute("SELECT state, reason FROM job").fetchall() == [
-        ("cancelled", "a person ended its task in Airflow")
-    ]
-    assert threading.active_count() < 20
+    assert asyncio.run(scenario()) == (
+        {"search": "rates", "state": "stopped"}, {"search": "none", "state": "gone"}
+    )  # fmt: skip

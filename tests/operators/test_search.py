@@ -5,7 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.settings import Settings
@@ -15,35 +15,105 @@ from operators.search import Search, TrainOnBest
 FOUND = {"learning_rate": 0.004, "batch": 32}
 
 
-def context(user: str | None = None) -> dict:
+def context(user: str | None = None, try_number: int = 1) -> dict:
     return {
-        "dag_run": SimpleNamespace(conf={}, triggering_user_name=user),
+        "dag_run": SimpleNamespace(conf={}, triggering_user_name=user, dag_id="s", run_id="r"),
         "dag": SimpleNamespace(params={}, dag_id="s"),
+        "ti": SimpleNamespace(try_number=try_number),
     }
 
 
-def test_a_search_is_created_from_the_store_under_the_name_of_who_asked(program, monkeypatch):
-    """The command prints its arguments as its summary; constants come one a line."""
+@pytest.fixture
+def commands(program, monkeypatch, tmp_path):
+    """`eyewall` notes its arguments, and says of a search the state that is asked for; call: the notes so far."""
     monkeypatch.setenv("EYEWALL_DATABASE_URL", "postgresql://nobody@/nowhere")
-    program("import json, sys; print(json.dumps({'args': ' '.join(sys.argv[1:])}))")
-    task = Search(
+    notes = tmp_path / "notes"
+
+    def said(state: str, code: int = 0):
+        program(
+            "import json, sys\n"
+            f"open({str(notes)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+            f"print(json.dumps({{'sweep': 'rates', 'id': 7, 'state': {state!r}}}))\n"
+            f"print('no trial succeeded', file=sys.stderr); sys.exit({code})"
+        )
+        return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
+
+    return said
+
+
+def search() -> Search:
+    return Search(
         task_id="search",
         space="spaces/track.yaml",
-        options={"name": "rates", "trials": "None", "set": "records=records/ab\nmodel=track", "run": True},
+        options={"name": "rates", "trials": "None", "set": "records=records/ab\nmodel=track"},
+        best="receipts/s/r/search.json",
     )
 
-    said = task.execute(context("ada"))["args"].split(" ")
 
+def test_a_search_is_created_from_the_store_under_the_name_of_who_asked_and_waited_for_without_a_slot(commands):
+    """Constants come one a line."""
+    notes = commands("running")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        search().execute(context("ada"))
+
+    (said,) = notes()
     assert said[:2] == ["sweep", "create"]
     assert said[-2:] == ["--", "spaces/track.yaml"]
     assert set(said[2:-2]) == {
-        "--name=rates", "--set=records=records/ab", "--set=model=track", "--run", "--in-store", "--json", "--owner=ada",
+        "--name=rates", "--set=records=records/ab", "--set=model=track", "--in-store", "--json", "--owner=ada",
+        "--key=s/r/search",
     }  # fmt: skip
+    assert deferred.value.trigger.serialize()[1] == {"number": 7, "name": "rates"}
+    assert deferred.value.method_name == "ended"
+
+
+@pytest.mark.parametrize(
+    ("state", "try_number", "resumed"),
+    [
+        pytest.param("stopped", 2, True, id="cleared after somebody stopped it"),
+        pytest.param("failed", 2, True, id="cleared after it gave up"),
+        pytest.param("running", 2, False, id="tried again while it goes on"),
+        pytest.param("finished", 2, False, id="cleared after its end"),
+        pytest.param("stopped", 1, False, id="another run of its name"),
+    ],
+)
+def test_a_task_that_is_cleared_lets_a_search_that_was_stopped_go_on(commands, state, try_number, resumed):
+    notes = commands(state)
+
+    with pytest.raises(TaskDeferred):
+        search().execute(context("ada", try_number))
+
+    resume = ["sweep", "resume", "--actor=ada", "--key=s/r/search", "--json", "--", "rates"]
+    assert notes()[1:] == ([resume] if resumed else [])
+
+
+def test_after_its_end_what_is_left_is_settled_and_the_best_written_down(commands):
+    notes = commands("finished")
+
+    assert search().ended(context(), {"search": "rates", "state": "finished"})["state"] == "finished"
+    assert notes() == [["sweep", "run", "--best=receipts/s/r/search.json", "--json", "--", "rates"]]
+
+
+@pytest.mark.parametrize("code", [pytest.param(1, id="no success"), pytest.param(65, id="it gave up")])
+def test_a_search_without_any_success_is_not_tried_again(commands, code):
+    commands("stopped", code)
+
+    with pytest.raises(AirflowFailException, match="no trial succeeded"):
+        search().ended(context(), {"search": "rates", "state": "stopped"})
+
+
+def test_a_database_that_is_away_at_the_end_is_tried_again(commands):
+    commands("finished", 74)
+
+    with pytest.raises(AirflowException) as caught:
+        search().ended(context(), {"search": "rates", "state": "finished"})
+    assert type(caught.value) is AirflowException
 
 
 def test_without_a_space_there_is_no_search_and_the_task_is_skipped():
     with pytest.raises(AirflowSkipException, match="no search was asked for"):
-        Search(task_id="search", space="").execute(context())
+        Search(task_id="search", space="", best="b").execute(context())
 
 
 def train_job(store_url: str, search: str = "receipts/r/1/search.json"):

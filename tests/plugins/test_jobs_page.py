@@ -1,12 +1,10 @@
 """The page "Jobs": who may ask and act, what is answered from real rows, and that no text becomes markup."""
 
+# NOTE: injected by pytest, defined in conftest: url, connection
 import json
 import re
 import subprocess
 import sys
-import tempfile
-import uuid
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,48 +25,12 @@ from jobs_api.app import FILES, create_app
 from jobs_api.database import DatabaseAway, Reader, Shared
 from jobs_page import JobsPagePlugin, Later
 
-from eyewall.db.connect import Connection, connected
+from eyewall.db.connect import Connection
 from eyewall.jobs import queue
 from eyewall.platform import postgres
 
 MEANT = {guard.HEADER: "1"}
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\x1b[31m&amp;"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Folder of a PostgreSQL's socket."""
-    with tempfile.TemporaryDirectory(prefix="eyewall-page-") as name:
-        folder = Path(name) / "postgres"
-        yield postgres.start(folder)
-        postgres.stop(folder)
-
-
-@pytest.fixture(scope="module")
-def template(server: str) -> str:
-    """Name of a database with the schema and the environments, which every test's own is a copy of."""
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE template_page")
-    with connected(postgres.uri(server, "template_page")) as connection:
-        jobs_rows.environments(connection)
-    return "template_page"
-
-
-@pytest.fixture
-def url(server: str, template: str, monkeypatch: pytest.MonkeyPatch, store_url: str) -> str:
-    """A database of this test's own, and a store."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres.uri(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    monkeypatch.setenv("EYEWALL_DATABASE_URL", postgres.uri(server, name))
-    monkeypatch.setenv("EYEWALL_STORE", store_url)
-    return postgres.uri(server, name)
-
-
-@pytest.fixture
-def connection(url: str) -> Iterator[Connection]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +40,11 @@ def permissions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DagModel, "get_team_name", lambda *_, **__: None)
 
 
-def client_of(role: str | None) -> TestClient:
+def client_of(role: str | None, name: str | None = None) -> TestClient:
     """A browser signed in as a user of this role; None: not signed in."""
     page = create_app()
     if role is not None:
-        page.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username=f"{role}-1", role=role)
+        page.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username=name or f"{role}-1", role=role)
     return TestClient(page, raise_server_exceptions=False)
 
 
@@ -94,6 +56,11 @@ def viewer(url: str) -> TestClient:
 @pytest.fixture
 def user(url: str) -> TestClient:
     return client_of("user")
+
+
+@pytest.fixture
+def operator(url: str) -> TestClient:
+    return client_of("op")
 
 
 def state_of(connection: Connection, job: int) -> tuple[str, int]:
@@ -156,14 +123,46 @@ def test_a_viewer_looks_but_does_not_act(connection, viewer, action):
 
     answer = viewer.post(f"/api/jobs/{job}/{action}", json={"priority": 9}, headers=MEANT)
 
-    assert viewer.get("/api/me").json() == {"name": "viewer-1", "may_act": False}
+    assert viewer.get("/api/me").json() == {
+        "name": "viewer-1", "owner": "viewer-1", "may_act": False, "acts_on_all": False
+    }  # fmt: skip
     assert viewer.get("/api/queue").json()["jobs"][0]["name"] == "a"
     assert (answer.status_code, state_of(connection, job)) == (403, ("queued", 5))
     assert answer.json()["detail"].startswith("You may look, but not act")
 
 
+@pytest.mark.parametrize(
+    ("action", "body"), [("cancel", {}), ("requeue", {}), ("priority", {"priority": 9})], ids=lambda value: str(value)
+)
+def test_a_user_acts_on_his_own_jobs_and_an_operator_on_everybodys(connection, user, operator, action, body):
+    job = jobs_rows.submit(connection, "a", "grace")
+    if action == "requeue":
+        queue.cancel(connection, job, "grace")
+    before = state_of(connection, job)
+
+    refused = user.post(f"/api/jobs/{job}/{action}", json=body, headers=MEANT)
+    unchanged = state_of(connection, job)
+    done = operator.post(f"/api/jobs/{job}/{action}", json=body, headers=MEANT)
+
+    assert (refused.status_code, unchanged) == (403, before)
+    assert refused.json()["detail"].startswith(f"Job {job} is grace's, and you may act on your own")
+    assert (done.status_code, operator.get("/api/me").json()["acts_on_all"]) == (200, True)
+    assert state_of(connection, job) != before
+
+
+def test_the_owner_of_a_users_jobs_is_the_same_from_the_form_and_on_the_page(connection, url):
+    """A name that no job can have becomes another one in the DAG `job`; it is his here too."""
+    from operators.job import owner
+
+    ada = client_of("user", "ada@example.org")
+    job = jobs_rows.submit(connection, "a", owner("ada@example.org"))
+
+    assert ada.post(f"/api/jobs/{job}/cancel", json={}, headers=MEANT).status_code == 200
+    assert ada.get("/api/me").json()["owner"] == owner("ada@example.org") != "ada@example.org"
+
+
 def test_a_user_acts_and_the_record_says_who(connection, user):
-    job = jobs_rows.submit(connection, "a", "tracks")
+    job = jobs_rows.submit(connection, "a", "user-1")
 
     done = [
         user.post(f"/api/jobs/{job}/priority", json={"priority": 8}, headers=MEANT),
@@ -171,7 +170,9 @@ def test_a_user_acts_and_the_record_says_who(connection, user):
         user.post(f"/api/jobs/{job}/requeue", json={}, headers=MEANT),
     ]
 
-    assert user.get("/api/me").json()["may_act"] is True
+    assert user.get("/api/me").json() == {
+        "name": "user-1", "owner": "user-1", "may_act": True, "acts_on_all": False
+    }  # fmt: skip
     assert [answer.json()["done"] for answer in done] == [
         f"Job {job} has priority 8 now.",
         f"Job {job} is cancelled.",
@@ -183,12 +184,12 @@ def test_a_user_acts_and_the_record_says_who(connection, user):
         ("job", "queued", "user-1"),
         ("job", "cancelled", "user-1"),
         ("job.priority", "8", "user-1"),
-        ("job", "queued", "tracks"),
+        ("job", "queued", "user-1"),
     ]
 
 
 def test_what_cannot_be_done_is_refused_in_the_queues_own_sentence(connection, user):
-    job = jobs_rows.submit(connection, "a", "tracks")
+    job = jobs_rows.submit(connection, "a", "user-1")
 
     waits = user.post(f"/api/jobs/{job}/requeue", json={}, headers=MEANT)
     unknown = user.post("/api/jobs/999/cancel", json={}, headers=MEANT)
@@ -243,7 +244,7 @@ def test_a_priority_is_a_whole_number_from_0_to_9(connection, user, body):
     ],
 )
 def test_an_action_that_the_page_did_not_send_is_refused(connection, user, headers, status):
-    job = jobs_rows.submit(connection, "a", "tracks")
+    job = jobs_rows.submit(connection, "a", "user-1")
 
     answer = user.post(f"/api/jobs/{job}/cancel", content=b"{}", headers=headers)
 
@@ -597,7 +598,7 @@ def test_airflow_finds_one_plugin_with_an_application_and_an_entry_in_the_naviga
     plugins, errors = _load_plugins_from_plugin_directory(str(FILES.parent))
 
     assert errors == {}
-    assert sorted(str(plugin.name) for plugin in plugins) == ["jobs_page", "slot_timetable"]
+    assert sorted(str(plugin.name) for plugin in plugins) == ["jobs_page", "marked_tasks", "slot_timetable"]
     assert issubclass(JobsPagePlugin, AirflowPlugin)
     (view,) = JobsPagePlugin.external_views
     assert (view["name"], view["destination"], view["href"]) == ("Jobs", "nav", "/eyewall/")
@@ -606,7 +607,7 @@ def test_airflow_finds_one_plugin_with_an_application_and_an_entry_in_the_naviga
 def test_loading_the_plugin_makes_no_application_and_imports_no_server():
     """Each task's process loads the plugins: what only the API server needs must not cost it anything."""
     code = (
-        "import sys, airflow.plugins_manager; before = set(sys.modules); import jobs_page;"
+        "import sys, airflow.plugins_manager; before = set(sys.modules); import jobs_page, marked_tasks;"
         "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
         "print(sorted(new & {'fastapi', 'psycopg', 'jobs_api', 'eyewall'}))"
     )

@@ -67,4 +67,4 @@ def test_a_partition_key_given_by_hand_is_understood():
 
 
 def test_the_plugin_registers_it():
-    assert SlotTimetablePlugin.timetables == (SlotTimetable,)
+    assert SlotTimetablePlugin.timetables == [SlotTimetable]

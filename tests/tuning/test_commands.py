@@ -93,6 +93,20 @@ def test_a_search_of_real_processes_ends_with_the_best_and_gives_up_the_bad_ones
     assert connection.execute("SELECT count(*) FROM lease WHERE released_at IS NULL").fetchone() == (0,)
 
 
+def test_a_search_that_is_only_registered_is_run_by_the_dispatcher_which_ends_after_it(place, connection):
+    """As a job is: nobody says `sweep run`. There is nothing in the queue when the dispatcher starts."""
+    said = json.loads(sweep("create", "spaces/rates.yaml", "--in-store", "--owner=ada", "--key=d/r/t", "--json"))
+    dispatch = [sys.executable, "-m", "eyewall.cli", "job", "dispatch", "--idle-s=1"]
+
+    done = subprocess.run(dispatch, cwd=place, capture_output=True, text=True, timeout=200)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(sweep("show", "rates", "--json"))
+    assert (said["state"], said["id"], found["state"], found["best"]["rate"]) == ("running", 1, "finished", 0.1)
+    assert "running search rates" in done.stderr
+    assert "rates: trial 0: job" in done.stderr
+
+
 @pytest.fixture
 def finished(place: Path, url: str, dispatcher) -> Path:
     """A search by the name of its file that has ended, three of its six trials given up."""

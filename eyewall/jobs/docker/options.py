@@ -40,6 +40,7 @@ class DockerOptions(BaseModel):
     probe_image: str | None = Field(
         None, pattern=r"@sha256:[0-9a-f]{64}$", description="any image with python3; looks at the host's GPUs"
     )
+    probe_s: float = Field(60.0, ge=0, le=86_400, description="between two looks at the GPUs, each a container; s")
     registry_user_env: EnvironmentVariable | None = Field(
         None, description="name of the dispatcher's variable with the registry's user; none: Docker's own config"
     )

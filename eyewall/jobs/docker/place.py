@@ -4,19 +4,18 @@
 and output fetched after the end; it goes with the container.
 """
 
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from docker import APIClient
 from docker.types import DeviceRequest, LogConfig, Mount
 
 from eyewall.contracts.errors import ContractError
-from eyewall.contracts.layout import digest_of
 from eyewall.jobs.docker.options import DockerOptions, bytes_of
+from eyewall.jobs.inside import demand_inside
 from eyewall.jobs.runner import Assignment
+from eyewall.jobs.variables import told
 from eyewall.storage import Store
 
 WORK, CODE, DATA, OUT, HOME = "/work", "/work/code", "/work/data", "/work/out", "/work/home"
@@ -29,8 +28,12 @@ _LOG = {"max-size": "32m", "max-file": "2"}
 
 def name_of(assignment: Assignment, options: DockerOptions) -> str:
     """The container's name: the same for every dispatcher, and another than that of another database's job 1."""
-    mark = digest_of({"attempt": assignment.attempt, "claimed_s": assignment.claimed_s})[:10]
-    return f"{options.prefix}{assignment.name}-{mark}"
+    return f"{options.prefix}{assignment.name}-{assignment.mark[:10]}"
+
+
+def ready_name(name: str) -> str:
+    """What a container is called before it is started."""
+    return f"{name}.ready"
 
 
 def container(
@@ -94,12 +97,7 @@ def environment(assignment: Assignment, data: Sequence[str]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # a report is to be seen when it is printed
         **assignment.variables,
         "HOME": HOME,
-        "EYEWALL_JOB": str(assignment.job),
-        "EYEWALL_ATTEMPT": str(assignment.number),
-        "EYEWALL_CODE": CODE,
-        "EYEWALL_DATA": os.pathsep.join(data),
-        "EYEWALL_OUT": OUT,
-        "EYEWALL_GPUS": str(len(assignment.gpus)),
+        **told(assignment, CODE, data, OUT),
         "CUDA_VISIBLE_DEVICES": uuids,
         # Where NVIDIA's runtime is the host's default, an image could ask for all GPUs; void gives none.
         "NVIDIA_VISIBLE_DEVICES": uuids or "void",
@@ -116,7 +114,8 @@ def data_of(assignment: Assignment, options: DockerOptions, store: Store) -> tup
         if "://" in url:
             places.append(url)
         elif options.store is not None:
-            _demand_inside(store, url)
+            if store.is_local:  # as only then the host could be given a link
+                demand_inside(store, url, "data")
             name = re.sub(r"[^A-Za-z0-9._-]+", "-", url.rstrip("/").rsplit("/", 1)[-1])[:60]
             places.append(f"{DATA}/{number}-{name}")
             mounts.append(Mount(target=places[-1], source=f"{options.store}/{url}", type="bind", read_only=True))
@@ -128,14 +127,3 @@ def data_of(assignment: Assignment, options: DockerOptions, store: Store) -> tup
                 " a folder of that host, or keep the store under a URL such as s3://"
             )
     return mounts, places
-
-
-def _demand_inside(store: Store, path: str) -> None:
-    """A link in the store that leads out of it would show the job any folder of the host."""
-    if not store.is_local:
-        return
-    where = store.local(path)
-    if not where.exists():
-        raise ContractError(f"data {path!r} is not in the store {store.url!r}: put it there first")
-    if not where.resolve().is_relative_to(Path(store.root).resolve()):
-        raise ContractError(f"data {path!r} leads out of the store {store.url!r}: copy it into the store")

@@ -23,11 +23,14 @@ from eyewall.jobs import nvml_view
 from eyewall.jobs.docker.engine import Engine, sentence
 from eyewall.jobs.docker.images import image_there
 from eyewall.jobs.docker.options import DockerOptions
-from eyewall.jobs.docker.place import JOB_LABEL, JOB_NAME
+from eyewall.jobs.docker.place import JOB_LABEL, JOB_NAME, ready_name
+from eyewall.jobs.docker.state import time_of
 from eyewall.jobs.nvml import judge
 from eyewall.jobs.runner import Found
 
 PROBE_LABEL = "eyewall.probe"
+#: When a container that was made, and not started, is nobody's any more, s.
+FORGOTTEN_S = 3600.0
 #: Label of the images of environments, which all have a Python.
 _ENVIRONMENT_LABEL = "eyewall.recipe"
 #: Drivers without persistence mode take some seconds a GPU to wake up, s.
@@ -52,6 +55,20 @@ def probe(engine: Engine) -> list[Found]:
     begin = f"/{options.prefix}{JOB_NAME}"  # where platforms share a host, the others' jobs are foreign
     ours = {str(each["Id"]) for each in running if any(name.startswith(begin) for name in each["Names"])}
     return judge(seen, lambda process: any(identity in process["cgroup"] for identity in ours))
+
+
+def remove_forgotten(engine: Engine) -> None:
+    """Containers that were made by a dispatcher that had been frozen, and that nobody will ever start.
+
+    One that is to be started is so within seconds; were it not, its attempt would make it again.
+    """
+    client, begin = engine.client, f"/{DockerOptions.of(engine.worker).prefix}{JOB_NAME}"
+    now_s = time_of(client.info()["SystemTime"]).timestamp()  # its own clock, as in Created
+    for each in client.containers(all=True, filters={"label": JOB_LABEL, "status": "created"}):
+        name = str((each["Names"] or [""])[0])
+        if name.startswith(begin) and name.endswith(ready_name("")) and now_s - each["Created"] > FORGOTTEN_S:
+            with contextlib.suppress(NotFound):
+                client.remove_container(each["Id"], v=True)
 
 
 def declared(worker: str, options: DockerOptions) -> list[Found]:

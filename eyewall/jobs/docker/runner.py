@@ -22,15 +22,13 @@ from eyewall.jobs.docker.engine import Engine, sentence
 from eyewall.jobs.docker.images import image_there
 from eyewall.jobs.docker.lines import follow
 from eyewall.jobs.docker.options import DockerOptions
-from eyewall.jobs.docker.place import JOB_LABEL, JOB_NAME, OUT, WORK, container, name_of
+from eyewall.jobs.docker.place import OUT, WORK, container, name_of, ready_name
 from eyewall.jobs.docker.state import seen_of, time_of
 from eyewall.jobs.kept import LEFT_OUT, keep_folder, take
 from eyewall.jobs.runner import Assignment, Found, Seen, Worker, WorkerUnreachable
 from eyewall.storage import Store
 from eyewall.storage.store import storage_errors
 
-#: When a container that was made, and not started, is nobody's any more, s.
-FORGOTTEN_S = 3600.0
 #: How long the kernel may take to end what was killed, s.
 _KILL_S = 30.0
 _POLL_S = 0.2
@@ -63,7 +61,7 @@ class DockerRunner:
         """The attempt's container, whatever it does."""
         name = self._name(assignment)
         # Its own name twice: between the first two questions somebody may start it.
-        for each in (name, _ready(name), name):
+        for each in (name, ready_name(name), name):
             found = self._inspect(each)
             if found is None:
                 continue
@@ -115,7 +113,7 @@ class DockerRunner:
         image = image_there(self._engine, assignment.image)
         body = container(client, assignment, image, options, self._store)
         try:
-            client.create_container_from_config(body, _ready(name))
+            client.create_container_from_config(body, ready_name(name))
         except APIError as error:
             if error.status_code == 400:  # what the engine says of a folder that is not there
                 raise ContractError(f"worker {self._worker.name}: {name}: {sentence(error)}") from None
@@ -136,7 +134,7 @@ class DockerRunner:
             if found is None or found["State"]["Status"] != "created":
                 return
             try:
-                self._engine.client.start(_ready(name))
+                self._engine.client.start(ready_name(name))
             except NotFound:
                 return  # another dispatcher has started it
             except APIError as error:
@@ -261,28 +259,21 @@ class DockerRunner:
 
     def probe(self) -> list[Found]:
         """The host's GPUs, or its declared devices. Raises WorkerUnreachable."""
-        from eyewall.jobs.docker.probe import probe
+        from eyewall.jobs.docker.probe import probe, remove_forgotten
 
         with self._engine.reached("the look at its GPUs"):
-            self._remove_forgotten()
+            remove_forgotten(self._engine)
             return probe(self._engine)
 
-    def _remove_forgotten(self) -> None:
-        """Containers that were made by a dispatcher that had been frozen, and that nobody will ever start.
+    def answers(self) -> None:
+        """Nothing, if the engine answers. Raises WorkerUnreachable."""
+        with self._engine.reached("a ping"):
+            self._engine.client.ping()
 
-        One that is to be started is so within seconds; were it not, its attempt would make it again.
-        """
-        client, begin = self._engine.client, f"/{self._options.prefix}{JOB_NAME}"
-        now_s = time_of(client.info()["SystemTime"]).timestamp()  # its own clock, as in Created
-        for each in client.containers(all=True, filters={"label": JOB_LABEL, "status": "created"}):
-            name = str((each["Names"] or [""])[0])
-            if name.startswith(begin) and name.endswith(_ready("")) and now_s - each["Created"] > FORGOTTEN_S:
-                with contextlib.suppress(NotFound):
-                    client.remove_container(each["Id"], v=True)
-
-
-def _ready(name: str) -> str:
-    return f"{name}.ready"
+    @property
+    def probe_s(self) -> float:
+        """As the worker's option says: a look at GPUs is a container."""
+        return self._options.probe_s
 
 
 def epoch(stamp: bytes) -> str:

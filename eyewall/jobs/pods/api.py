@@ -1,20 +1,19 @@
 """The few requests that jobs in pods need, as plain JSON; the only module that imports the Kubernetes client.
 
-JSON and no typed models: a typed client refuses what an older or newer server says beyond its own fields. Whatever
-keeps an answer from coming, or says "later" or "not you", is WorkerUnreachable: nothing is known of the pods then.
+Whatever keeps an answer from coming, or says "later" or "not you", is WorkerUnreachable: nothing is known of the pods
+then.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eyewall.contracts.errors import ContractError, InputError
 from eyewall.jobs.pods.options import PodOptions
+from eyewall.jobs.pods.wire import arguments, sentence, server_time
 from eyewall.jobs.runner import WorkerUnreachable
 
 Object = dict[str, Any]
@@ -141,7 +140,7 @@ class Api:
         from urllib3.exceptions import HTTPError
 
         try:
-            return self._client.call_api(path, "GET", **_arguments(None, query, "application/json", read_s))
+            return self._client.call_api(path, "GET", **arguments(None, query, (_CONNECT_S, read_s)))
         except ApiException as error:
             if error.status in (400, 404):  # 400: the container has not started
                 return None
@@ -165,21 +164,24 @@ class Api:
 
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         try:
-            response = self._client.call_api(path, method, **_arguments(body, query or [], kind, _READ_S))
-            return Answer(json.loads(response.data), _now(response.headers))
+            response = self._client.call_api(path, method, **arguments(body, query or [], (_CONNECT_S, _READ_S), kind))
+            return Answer(json.loads(response.data), server_time(response.headers.get("Date")))
         except ApiException as error:
             if error.status == 404 and missing is not None:
-                raise InputError(f"worker {self._worker}: {missing} is not there: {_message(error)}") from None
+                raise InputError(
+                    f"worker {self._worker}: {missing} is not there: {sentence(error.body or error.reason)}"
+                ) from None
             if error.status in (404, 409) or (optional and error.status == 403):
-                return Answer(None, _now(error.headers or {}))
+                return Answer(None, server_time((error.headers or {}).get("Date")))
             raise self._refused(error) from None
         except (HTTPError, OSError, ValueError) as error:  # ValueError: no JSON, so not the API server's
             raise self._away(error) from None
 
     def _refused(self, error: Any) -> Exception:
-        if error.status in _REFUSALS:
-            return InputError(f"worker {self._worker}: the API server refuses ({error.status}): {_message(error)}")
-        return WorkerUnreachable(f"worker {self._worker}: the API server says {error.status}: {_message(error)}")
+        status, said = error.status, sentence(error.body or error.reason)
+        if status in _REFUSALS:
+            return InputError(f"worker {self._worker}: the API server refuses ({status}): {said}")
+        return WorkerUnreachable(f"worker {self._worker}: the API server says {status}: {said}")
 
     def _away(self, error: Exception) -> WorkerUnreachable:
         return WorkerUnreachable(
@@ -207,33 +209,8 @@ def _client(worker: str, options: PodOptions) -> Any:
     return client.ApiClient(settings)
 
 
-def _arguments(body: Object | None, query: list[tuple[str, str]], kind: str, read_s: float) -> dict[str, Any]:
-    return {
-        "query_params": query,
-        "header_params": {"Accept": "application/json, */*", "Content-Type": kind},
-        "body": body,
-        "auth_settings": ["BearerToken"],
-        "_preload_content": False,
-        "_request_timeout": (_CONNECT_S, read_s),
-    }
-
-
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
         yield from (line for line in whole if line)
-
-
-def _now(headers: Any) -> datetime:
-    date = headers.get("Date")
-    return parsedate_to_datetime(date) if date else datetime.now(UTC)
-
-
-def _message(error: Any) -> str:
-    """The server's own sentence."""
-    text = error.body or error.reason or ""
-    text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        text = json.loads(text)["message"]
-    return " ".join(str(text).split())[:300]

@@ -11,7 +11,6 @@ import gzip
 import io
 import re
 import tarfile
-from pathlib import Path
 
 from eyewall.contracts.errors import ContractError
 from eyewall.jobs.code_files import code_files
@@ -45,14 +44,6 @@ def parts_of(store: Store, code: str) -> list[str]:
                 )
     whole = packed.getvalue()
     return [base64.b64encode(whole[at : at + PART_BYTES]).decode() for at in range(0, len(whole), PART_BYTES)]
-
-
-def demand_inside(store: Store, path: str, what: str) -> None:
-    """Nothing, if ``path`` is in the store; a link out of it would show the job more. Raises ContractError."""
-    if not store.exists(path):
-        raise ContractError(f"{what} {path!r} is not in the store {store.url!r}: put it there first")
-    if store.is_local and not store.local(path).resolve().is_relative_to(Path(store.root).resolve()):
-        raise ContractError(f"{what} {path!r} leads out of the store {store.url!r}: copy it into the store")
 
 
 def data_places(store: Store, options: PodOptions, assignment: Assignment) -> tuple[tuple[str, str | None], ...]:

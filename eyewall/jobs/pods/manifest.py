@@ -1,38 +1,23 @@
-"""An attempt as Kubernetes objects: a permit (a ConfigMap), the parts of its code, and the one pod that needs them.
-
-A pod cannot be made without being started, so what `create` makes is the *permit*. The pod takes a variable from it,
-so no kubelet starts the pod without it, and it owns the pod, so the garbage collector removes the pod with it. That
-is what keeps a dispatcher that was frozen before its request for the pod from running a job that has ended meanwhile:
-
-    while the pod is there       its name is taken: the API server refuses the second one
-    before the pod is deleted    the permit is spent or deleted: a late pod of this name is never started
+"""An attempt as the one pod that needs its permit (`permit.py`).
 
 Pure: everything here is JSON made of an assignment and the worker's options. The pod keeps to the restricted level of
 the Pod Security Standards (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.pods.out import MAX_PACKED_BYTES
+from eyewall.jobs.pods.permit import KEEPER_SCRIPT, KEY, MARK, PLACE_SCRIPT, labels, owner, part_name
 from eyewall.jobs.runner import Assignment
+from eyewall.jobs.variables import told
 
 Object = dict[str, Any]
 JOB = "job"  #: the container of the user's command
 PLACE = "code"  #: the init container that puts the code in its place
 KEEPER = "out"  #: the container beside the job that prints its output, where there is no common store
-SUM: Final = "eyewall.io/assignment"  #: annotation: what the attempt runs, to tell it from another installation's
-STARTED: Final = "eyewall.io/started"  #: annotation of a permit: its pod was made
-END: Final = "eyewall.io/end"  #: annotation of a permit: exit code and sentence of an end whose pod is deleted
-KEY: Final = "job"  #: what the pod needs of the permit; a spent permit has it no more
-PARTS: Final = "eyewall.io/parts"  #: annotation of a permit: so many parts of code are there; nothing is missing
-STOPPED: Final = "eyewall.io/stopped"  #: annotation of a permit: its pod was told to go by a dispatcher
 CODE_DIR, DATA_DIR, OUT_DIR = "/work/code", "/work/data", "/work/out"
-#: Scripts of the other two containers, as the permit has them.
-PLACE_SCRIPT, KEEPER_SCRIPT = "place.py", "keep.py"
 _PARTS_DIR, _STORED_CODE = "/eyewall/parts", "/eyewall/stored"
 _LATE_S = 600  # the dispatcher ends a job that is over its time; the kubelet does where no dispatcher lives
 
@@ -43,65 +28,6 @@ class Place(NamedTuple):
     parts: int  #: of the code, that `create` made; 0: it comes from the store's volume, or there is none
     data: tuple[tuple[str, str | None], ...]  #: what the job is told, and the path in the store that is mounted there
     out_in_store: bool  #: whether the output folder is the store's own
-
-
-def sum_of(assignment: Assignment) -> str:
-    """sha256 over what the attempt runs, whoever supervises it; another database's attempt of this name has another."""
-    a = assignment
-    said = [a.attempt, a.name, a.claimed_s, a.worker.name, a.owner, list(a.command), a.image, a.code, list(a.data)]
-    return hashlib.sha256(json.dumps([*said, dict(a.variables)], sort_keys=True).encode()).hexdigest()
-
-
-def labels(assignment: Assignment, options: PodOptions) -> dict[str, str]:
-    """Labels of everything of an attempt, by which people find it: ``kubectl get pods -l eyewall.io/job=17``."""
-    found = {
-        "app.kubernetes.io/name": "eyewall",
-        "app.kubernetes.io/component": "job",
-        "app.kubernetes.io/part-of": "eyewall",
-        "app.kubernetes.io/managed-by": "eyewall",
-        "eyewall.io/job": str(assignment.job),
-        "eyewall.io/attempt": str(assignment.number),
-    }
-    if options.queue is not None:
-        found["kueue.x-k8s.io/queue-name"] = options.queue
-        if options.queue_priority is not None:
-            found["kueue.x-k8s.io/priority-class"] = options.queue_priority
-    return found
-
-
-def permit(assignment: Assignment, options: PodOptions, scripts: Mapping[str, str]) -> Object:
-    """The ConfigMap without which the attempt's pod does not run; holds the ``scripts`` of its other containers."""
-    own = labels(assignment, options)
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        # Kueue takes the labels of workloads only.
-        "metadata": {
-            "name": assignment.name,
-            "labels": {key: value for key, value in own.items() if not key.startswith("kueue")},
-            "annotations": {SUM: sum_of(assignment)},
-        },
-        "data": {KEY: str(assignment.job), **scripts},
-    }
-
-
-def part_name(assignment: Assignment, uid: str, number: int) -> str:
-    """Name of a part of the code; those of an older permit of the same name may still be on their way out."""
-    return f"{assignment.name}-{uid[:8]}-{number}"
-
-
-def part(assignment: Assignment, options: PodOptions, uid: str, number: int, data: str) -> Object:
-    """One part of the code, Base64, that goes with the permit of ``uid``."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": part_name(assignment, uid, number),
-            "labels": permit(assignment, options, {})["metadata"]["labels"],
-            "ownerReferences": [_owner(assignment, uid)],
-        },
-        "binaryData": {f"part-{number:03d}": data},
-    }
 
 
 def pod(assignment: Assignment, options: PodOptions, uid: str, place: Place) -> Object:
@@ -133,13 +59,12 @@ def pod(assignment: Assignment, options: PodOptions, uid: str, place: Place) -> 
         spec["containers"].append(_keeper(assignment, options))  # last: kubelets start them in this order
     if assignment.max_s is not None:
         spec["activeDeadlineSeconds"] = assignment.max_s + _LATE_S
-    if options.priority_class is not None:
-        spec["priorityClassName"] = options.priority_class
+    if (priority_class := options.priority_class_of(assignment.priority)) is not None:
+        spec["priorityClassName"] = priority_class
     if options.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in options.pull_secrets]
-    if generations := _generations(assignment):
-        wanted = {"key": options.gpu_label, "operator": "In", "values": generations}
-        terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+    if term := _node_term(assignment, options):
+        terms = {"nodeSelectorTerms": [term]}
         spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     return {
         "apiVersion": "v1",
@@ -147,8 +72,8 @@ def pod(assignment: Assignment, options: PodOptions, uid: str, place: Place) -> 
         "metadata": {
             "name": assignment.name,
             "labels": labels(assignment, options),
-            "annotations": {SUM: sum_of(assignment)},
-            "ownerReferences": [_owner(assignment, uid)],
+            "annotations": {MARK: assignment.mark},
+            "ownerReferences": [owner(assignment, uid)],
         },
         "spec": spec,
     }
@@ -165,18 +90,24 @@ def out_path(assignment: Assignment) -> str:
 
 
 def uuid_of(generation: str, node: str, number: int) -> str:
-    """Name of a slot. A slot is no device, it is one share of what a node has; the cluster picks the device."""
+    """Name of a slot. A slot is no device, it is one share of what a node has; the cluster picks the device there."""
     return f"{generation}/{node}/{number}"
 
 
-def _generations(assignment: Assignment) -> list[str]:
-    """Generations of the slots that the attempt has on lease; none where the nodes say none."""
-    found = {gpu.uuid.split("/")[0] for gpu in assignment.gpus if not gpu.declared and "/" in gpu.uuid}
-    return sorted(found) if "any" not in found else []
+def _node_term(assignment: Assignment, options: PodOptions) -> Object:
+    """The node of the slots that the attempt has on lease, else the queue's count of what is free there is wrong.
 
-
-def _owner(assignment: Assignment, uid: str) -> Object:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "name": assignment.name, "uid": uid}
+    Where Kueue admits the pod, it picks the node, and only the slots' generations count.
+    """
+    slots = [gpu.uuid.split("/") for gpu in assignment.gpus if not gpu.declared]
+    generations, nodes = ({slot[at] for slot in slots} for at in (0, 1))
+    term: Object = {}
+    if slots and "any" not in generations:
+        wanted = {"key": options.gpu_label, "operator": "In", "values": sorted(generations)}
+        term["matchExpressions"] = [wanted]
+    if slots and options.queue is None:
+        term["matchFields"] = [{"key": "metadata.name", "operator": "In", "values": sorted(nodes)}]
+    return term
 
 
 def _job(assignment: Assignment, options: PodOptions, place: Place) -> Object:
@@ -217,11 +148,7 @@ def _environment(assignment: Assignment, place: Place) -> list[Object]:
         "TMPDIR": "/tmp",  # noqa: S108
         **assignment.variables,
         "HOME": "/tmp",  # noqa: S108 - of the container; its root is read-only
-        "EYEWALL_ATTEMPT": str(assignment.number),
-        "EYEWALL_CODE": CODE_DIR,
-        "EYEWALL_DATA": ":".join(where for where, _ in place.data),
-        "EYEWALL_OUT": OUT_DIR,
-        "EYEWALL_GPUS": str(len(assignment.gpus)),
+        **told(assignment, CODE_DIR, [where for where, _ in place.data], OUT_DIR),
     }
     if not devices:
         # Images of CUDA ask for all GPUs by themselves, and get them where NVIDIA's runtime is a node's default.
@@ -229,7 +156,7 @@ def _environment(assignment: Assignment, place: Place) -> list[Object]:
     needed = {"configMapKeyRef": {"name": assignment.name, "key": KEY, "optional": False}}
     return [
         {"name": "EYEWALL_JOB", "valueFrom": needed},
-        *({"name": name, "value": plain(value)} for name, value in values.items()),
+        *({"name": name, "value": plain(value)} for name, value in values.items() if name != "EYEWALL_JOB"),
     ]
 
 

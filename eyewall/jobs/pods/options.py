@@ -4,11 +4,12 @@
 kind = "kubernetes"
 kubeconfig = "/etc/eyewall/kubeconfig"            # none: KUBECONFIG, else the pod that the dispatcher runs in
 namespace = "eyewall"
-store = "claim:eyewall-store"                     # the artifact store as the cluster has it; none: see pods_code
+store = "claim:eyewall-store"                     # the artifact store as the cluster has it; none: see code.py
 gpu_label = "eyewall.io/gpu-generation"
 cpus = 4                                          # of each GPU, as is the memory
 memory = "16Gi"
 queue = "eyewall"                                 # a Kueue LocalQueue
+priority_classes = { 0 = "eyewall-job-low", 5 = "eyewall-job", 8 = "eyewall-job-high" }  # by the job's priority
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from eyewall.contracts.placement import LabelValue, Memory, Mount, ObjectName, T
 
 #: Where the store would be mounted whole; it never is, but a mount needs a target to be valid.
 _STORE_TARGET = "/store"
+#: A job's priority in the queue; a table of the settings has it as text.
+Priority = Annotated[int, Field(ge=0, le=9)]
 RelativePath = Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/|$))*$", max_length=500)]
 
 
@@ -50,7 +53,10 @@ class PodOptions(BaseModel):
     shm: Memory = Field("256Mi", description="shared memory of a job, part of its memory")
     disk: Memory = Field("10Gi", description="code, output, /tmp and printed lines of a job, on its node")
     queue: ObjectName | None = Field(None, description="a Kueue LocalQueue of the namespace")
-    priority_class: ObjectName | None = None
+    priority_class: ObjectName | None = Field(None, description="of pods that priority_classes has no class for")
+    priority_classes: dict[Priority, ObjectName] = Field(
+        default_factory=dict, description="PriorityClass of jobs of this priority and above, up to the next one named"
+    )
     queue_priority: ObjectName | None = Field(None, description="a Kueue WorkloadPriorityClass")
     start_timeout_s: int = Field(600, ge=5, description="placed, image pulled and running by then, or taken back")
     user: int = Field(10001, ge=1, description="user and group of the job; also owns what it leaves in the store")
@@ -71,6 +77,11 @@ class PodOptions(BaseModel):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ContractError(f"workers.{worker}.{where} = {first.get('input')!r}: {first['msg']}") from None
+
+    def priority_class_of(self, priority: int) -> str | None:
+        """The PriorityClass of a job's pod: that of the highest named priority up to the job's own."""
+        named = [least for least in self.priority_classes if least <= priority]
+        return self.priority_classes[max(named)] if named else self.priority_class
 
     @property
     def store_volume(self) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The slots of a cluster: what its nodes have of GPUs, less what others use. Pure: nodes and pods as JSON → Found.
 
-A slot is no device: it stands for one GPU's worth of a node. Which device a pod gets is the cluster's affair.
+A slot is no device: it stands for one GPU's worth of a node, where the pod then has to go. Which of the node's devices
+it gets is the cluster's affair.
 """
 
 from collections import Counter
@@ -51,6 +52,7 @@ def slots_of(nodes: Sequence[Object], pods: Iterable[Object], options: PodOption
                     state,  # type: ignore[arg-type]
                     reason,
                     False,
+                    name,
                 )
             )
     return found

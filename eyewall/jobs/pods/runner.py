@@ -14,19 +14,19 @@ No memory and no lock of its own: whatever it must know is in the cluster, in th
 import json
 import time
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any
 
 from eyewall.contracts.errors import ContractError, InputError
+from eyewall.jobs.inside import demand_inside
 from eyewall.jobs.pods import code as pods_code
 from eyewall.jobs.pods import manifest as objects
 from eyewall.jobs.pods.api import Api
 from eyewall.jobs.pods.end import gone, hopeless, keeps, over, seen_of
 from eyewall.jobs.pods.keeper import LINE_CHARACTERS
 from eyewall.jobs.pods.log import PodLines, whole_lines
-from eyewall.jobs.pods.manifest import END, PARTS, STARTED, STOPPED
 from eyewall.jobs.pods.options import PodOptions
 from eyewall.jobs.pods.out import take_out
+from eyewall.jobs.pods.permit import END, KEY, MARK, PARTS, STARTED, STOPPED, part, permit
 from eyewall.jobs.pods.probe import declared_slots, slots_of
 from eyewall.jobs.runner import Assignment, Found, Seen, Worker, WorkerUnreachable
 from eyewall.storage import Store
@@ -42,6 +42,8 @@ _NODE_PATIENCE_S = 120.0
 class PodRunner:
     """Acts on one namespace of one cluster."""
 
+    probe_s = 0.0  # a request or two
+
     def __init__(self, worker: Worker, store: Store) -> None:
         """``store``: as the dispatcher sees it. Raises ContractError for an unusable option."""
         self._worker, self._store = worker, store
@@ -53,9 +55,13 @@ class PodRunner:
     def probe(self) -> list[Found]:
         """The slots: as many as the option ``devices`` says, or one for each GPU of the nodes."""
         if self._options.devices is not None:
-            self._api.answers()
+            self.answers()
             return declared_slots(self._worker.name, self._options)
         return slots_of(self._api.nodes(), self._api.pods_everywhere(), self._options)
+
+    def answers(self) -> None:
+        """Nothing, if the namespace can be looked at."""
+        self._api.answers()
 
     def look(self, assignment: Assignment) -> Seen:
         """The state of the attempt's pod; one that can never start, or has not in time, is taken back first."""
@@ -112,11 +118,11 @@ class PodRunner:
         pods_code.data_places(self._store, self._options, assignment)
         for path in assignment.data:
             if "://" not in path:
-                pods_code.demand_inside(self._store, path, "data")
+                demand_inside(self._store, path, "data")
         parts = self._parts(assignment)
         if self._out_in_store:
             pods_code.open_out(self._store, objects.out_path(assignment))
-        own = self._api.make("configmaps", objects.permit(assignment, self._options, _scripts()))
+        own = self._api.make("configmaps", permit(assignment, self._options))
         if own is None:
             own = self._own(assignment, self._api.get("configmaps", assignment.name).object)
         if own is None:
@@ -128,7 +134,7 @@ class PodRunner:
         if PARTS in notes:
             return
         for number, data in enumerate(parts):
-            self._api.make("configmaps", objects.part(assignment, self._options, uid, number, data))
+            self._api.make("configmaps", part(assignment, self._options, uid, number, data))
         self._annotate(assignment, uid, {PARTS: str(len(parts))})
 
     def start(self, assignment: Assignment) -> None:
@@ -185,7 +191,7 @@ class PodRunner:
         if seen_of(there, stopped=True).state == "ended":
             return
         if own is not None:  # and by this permit no container is started from here on
-            self._annotate(assignment, own["metadata"]["uid"], {STOPPED: "yes"}, data={objects.KEY: None})
+            self._annotate(assignment, own["metadata"]["uid"], {STOPPED: "yes"}, data={KEY: None})
         end = Seen("ended", None, "stopped")
         self._delete_pod(assignment, there, grace_s)
         for now in self._until_over(assignment, grace_s + _NODE_PATIENCE_S):
@@ -247,14 +253,14 @@ class PodRunner:
         if assignment.code is None:
             return []
         if self._options.store is not None and "://" not in assignment.code:
-            pods_code.demand_inside(self._store, assignment.code, "code")
+            demand_inside(self._store, assignment.code, "code")
             return []
         return pods_code.parts_of(self._store, assignment.code)
 
     def _own(self, assignment: Assignment, found: Object | None) -> Object | None:
         """``found``, if it is this attempt's and not another installation's of the same name."""
         notes = (found or {}).get("metadata", {}).get("annotations") or {}
-        return found if notes.get(objects.SUM) == objects.sum_of(assignment) else None
+        return found if notes.get(MARK) == assignment.mark else None
 
     def _notes(self, assignment: Assignment) -> Object:
         """Annotations of the attempt's permit; none where it has gone."""
@@ -269,7 +275,7 @@ class PodRunner:
     def _note_end(self, assignment: Assignment, uid: str, exit_code: int | None, reason: str) -> None:
         """Remember an end whose pod goes; no container is started by this permit any more."""
         note = json.dumps({"exit_code": exit_code, "reason": reason})
-        self._annotate(assignment, uid, {END: note}, data={objects.KEY: None})
+        self._annotate(assignment, uid, {END: note}, data={KEY: None})
 
     def _take_back(self, assignment: Assignment, there: Object, exit_code: int, reason: str) -> None:
         """Delete a pod that has not started; the end is told by `look` once it has gone."""
@@ -287,10 +293,3 @@ def _noted(notes: Object) -> Seen:
     """The end as it was written into the permit."""
     end = json.loads(notes[END])
     return Seen("ended", end["exit_code"], end["reason"])
-
-
-def _scripts() -> dict[str, str]:
-    """What the containers beside the job run."""
-    folder = resources.files("eyewall.jobs.pods")
-    names = {objects.PLACE_SCRIPT: "place.py", objects.KEEPER_SCRIPT: "keeper.py"}
-    return {name: folder.joinpath(module).read_text(encoding="utf-8") for name, module in names.items()}

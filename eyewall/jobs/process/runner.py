@@ -6,31 +6,29 @@ began.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from eyewall.contracts.errors import EyewallError, InputError
 from eyewall.contracts.layout import attempt_dir
 from eyewall.jobs.code_files import code_files, plain_path
+from eyewall.jobs.inside import demand_inside
 from eyewall.jobs.kept import LEFT_OUT
 from eyewall.jobs.log_reader import LogReader
 from eyewall.jobs.process import shim
+from eyewall.jobs.process.machine import devices_of, is_in_reach, scratch_folder
 from eyewall.jobs.process.shim_watch import ShimWatch, kill_marked
 from eyewall.jobs.runner import Assignment, Found, Seen, Worker, WorkerUnreachable
-from eyewall.platform.places import Places
+from eyewall.jobs.variables import told
 from eyewall.storage import Store
 
 #: What a job sees of the dispatcher's environment: no secrets, no database, no credentials of the store.
@@ -42,51 +40,10 @@ _POLL_S = 0.1
 _SHIM_S = 15.0
 
 
-def scratch_folder(worker: Worker) -> Path:
-    """Where attempts of ``worker`` have their folders: its option ``folder``, else jobs/ of the installation."""
-    if named := worker.options.get("folder"):
-        return Path(named).absolute()
-    try:
-        return Places.find().var / "jobs"
-    except InputError:  # installed as a wheel, and not in a project's folder
-        return Path(os.environ.get("EYEWALL_VAR") or "var").absolute() / "jobs"
-
-
-def as_registered(worker: Worker) -> Worker:
-    """A worker as the database is to have it: one of kind process is this machine, with a folder that it knows.
-
-    Its address is the host's name, for people, and the mark of that folder, for dispatchers. Whoever has the folder
-    can see its jobs: also a container that was made anew, under another name.
-    """
-    if worker.kind != "process":
-        return worker
-    scratch = scratch_folder(worker)
-    address = f"{socket.gethostname()}#{_mark_of(scratch, make=True)}"
-    return replace(worker, url=address, options={**worker.options, "folder": str(scratch)})
-
-
-def is_in_reach(worker: Worker) -> bool:
-    """Whether this process can see the worker's jobs: always, unless it is a process worker of another machine."""
-    mark = worker.url.partition("#")[2]
-    return worker.kind != "process" or not mark or mark == _mark_of(scratch_folder(worker))
-
-
-def _mark_of(scratch: Path, make: bool = False) -> str:
-    path = scratch / ".place"
-    if make and not path.exists():
-        scratch.mkdir(parents=True, exist_ok=True)
-        beside = scratch / f".place.{uuid.uuid4().hex[:8]}.tmp"
-        beside.write_text(uuid.uuid4().hex[:12])
-        with contextlib.suppress(FileExistsError):
-            os.link(beside, path)  # as a rename, but the first one wins
-        beside.unlink()
-    with contextlib.suppress(OSError):
-        return path.read_text()
-    return ""
-
-
 class ProcessRunner:
     """Runs jobs as processes of this machine."""
+
+    probe_s = 0.0  # NVML is asked here, which costs nothing
 
     def __init__(self, worker: Worker, store: Store) -> None:
         """``worker``: its options ``folder``, ``devices``, ``generation`` and ``memory_mb`` count."""
@@ -97,9 +54,7 @@ class ProcessRunner:
         if not is_in_reach(self._worker):
             host = self._worker.url.partition("#")[0]
             raise WorkerUnreachable(f"its jobs are processes of {host}, and their folders are not on this machine")
-        # Job 1 of a database that is gone, and of the one that came after it, are two.
-        mark = hashlib.sha256(f"{assignment.attempt} {assignment.claimed_s!r}".encode()).hexdigest()[:8]
-        return self._scratch / f"{assignment.name}-{mark}"
+        return self._scratch / f"{assignment.name}-{assignment.mark[:8]}"
 
     # ---- what there is
 
@@ -172,11 +127,8 @@ class ProcessRunner:
             return url
         if not self._store.is_local:
             return self._store.uri(url)
+        demand_inside(self._store, url, "data")
         source = self._store.local(url).absolute()
-        if not source.exists():
-            raise InputError(f"data {url!r} is not in the store {self._store.url!r}: put it there first")
-        if not source.resolve().is_relative_to(Path(self._store.root).resolve()):
-            raise InputError(f"data {url!r} leads out of the store {self._store.url!r}: copy it into the store")
         place = f"data/{number}-{source.name}"
         (beside / place).symlink_to(source)
         return str(folder / place)
@@ -272,22 +224,10 @@ class ProcessRunner:
 
     def probe(self) -> list[Found]:
         """The machine's GPUs by NVML; where it has none, or the worker declares some, the declared devices."""
-        declared = self._worker.options.get("devices")
-        if declared is None and (gpus := _gpus()) is not None:
-            return gpus
-        return [
-            Found(
-                number=number,
-                uuid=f"{self._worker.name}-{number}",
-                model="declared",
-                generation=str(self._worker.options.get("generation", "any")),
-                memory_mb=int(self._worker.options.get("memory_mb", 0)),
-                state="ok",
-                reason="",
-                declared=True,
-            )
-            for number in range(int(1 if declared is None else declared))
-        ]
+        return devices_of(self._worker)
+
+    def answers(self) -> None:
+        """Nothing: this machine does."""
 
 
 def _end_of(folder: Path) -> Seen | None:
@@ -314,19 +254,7 @@ def _environ(assignment: Assignment, folder: Path, data: list[str]) -> dict[str,
         "VIRTUAL_ENV": prefix,
         "PYTHONUNBUFFERED": "1",  # a line that waits in a buffer is no news
         **assignment.variables,
-        **job_variables(assignment, str(folder / "code"), data, str(folder / "out")),
-    }
-
-
-def job_variables(assignment: Assignment, code: str, data: list[str], out: str) -> Mapping[str, str]:
-    """What the platform tells a job, whatever runs it; all of ``EYEWALL_`` is refused in a submission."""
-    return {
-        "EYEWALL_JOB": str(assignment.job),
-        "EYEWALL_ATTEMPT": str(assignment.number),
-        "EYEWALL_CODE": code,
-        "EYEWALL_DATA": os.pathsep.join(data),
-        "EYEWALL_OUT": out,
-        "EYEWALL_GPUS": str(len(assignment.gpus)),
+        **told(assignment, str(folder / "code"), data, str(folder / "out")),
         "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in assignment.gpus if not gpu.declared),
     }
 
@@ -352,14 +280,3 @@ def _open_and_remove(function: Any, path: str, _error: Any) -> None:
         Path(path).parent.chmod(0o700)
         Path(path).chmod(0o700)
         function(path)
-
-
-def _gpus() -> list[Found] | None:
-    """The GPUs of this machine; None where there is no NVML or it finds none."""
-    try:
-        pynvml = import_module("pynvml")  # optional, and without types
-    except ImportError:
-        return None
-    from eyewall.jobs.nvml import read_gpus
-
-    return read_gpus(pynvml) or None

@@ -3,7 +3,7 @@
 -- Grain: one row.
 SELECT
     a.id AS attempt, a.job, a.number, a.token, j.command, j.owner, j.environment, a.image, e.folder, j.code, j.data,
-    j.variables, j.max_s, w.name, w.kind, w.url, w.options,
+    j.variables, j.max_s, j.priority, w.name, w.kind, w.url, w.options,
     extract(epoch FROM a.claimed_at)::float8 AS claimed_s,
     (
         SELECT jsonb_agg(jsonb_build_object('number', g.number, 'uuid', g.uuid, 'declared', g.declared, 'memory_mb', g.memory_mb)

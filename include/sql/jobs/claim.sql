@@ -6,22 +6,25 @@
 -- holds nobody up. Among the lanes' heads the lowest score goes first: order_at (when it was queued, less one ageing
 -- interval a step of priority) plus the owner's fair share (a penalty a GPU that the owner has now, up to a cap).
 --
--- Jobs of several GPUs (gangs) need them on one host. One that has waited past the policy's bound, and that a job behind it is
+-- Jobs of several GPUs (gangs) need them on one host: a worker, or one node of a worker that is a cluster. One that has waited past the policy's bound, and that a job behind it is
 -- about to overtake on a GPU of its own, gets a host reserved instead: nobody else is offered that one, until it fits.
 --
 -- Any number of dispatchers may run this at once: rows that another holds are passed over, and rows that it changed
 -- meanwhile are read again before they are locked. What this statement cannot see, the constraints refuse.
 --
 -- Parameters: dispatcher (bigint), workers (text[], those that it can reach; NULL: all).
--- Grain: none where nothing fits; else one row: outcome claimed (with the new attempt), reserved (a host, nothing
--- started: ask again), or collided (what fits is in other hands at this moment: ask again).
+-- Grain: none where nothing fits; else one row: outcome claimed (with the new attempt, as the statement assignment
+-- has it: in the same answer, as each question more is a way to the server and back), reserved (a host, nothing started:
+-- ask again), or collided (what fits is in other hands at this moment: ask again).
 WITH RECURSIVE free AS MATERIALIZED (
-    SELECT g.id, g.worker, g.number, g.generation, g.memory_mb, w.kind, w.reserved_for
+    SELECT
+        g.id, g.worker, g.host, g.number, g.generation, g.memory_mb, w.kind,
+        CASE WHEN g.host = w.reserved_host THEN w.reserved_for END AS reserved_for
     FROM gpu g JOIN worker w ON w.name = g.worker
     WHERE g.held_by IS NULL AND g.state = 'ok' AND w.state = 'up'
       AND (%(workers)s::text[] IS NULL OR w.name = ANY(%(workers)s::text[]))
 ), offer AS MATERIALIZED (
-    SELECT worker, kind, generation, memory_mb, reserved_for, count(*) AS n FROM free GROUP BY 1, 2, 3, 4, 5
+    SELECT worker, host, kind, generation, memory_mb, reserved_for, count(*) AS n FROM free GROUP BY 1, 2, 3, 4, 5, 6
 ), demand AS (
     (
         SELECT gpus, memory_mb, generations, environment FROM job
@@ -44,7 +47,7 @@ WITH RECURSIVE free AS MATERIALIZED (
             WHERE o.reserved_for IS NULL AND o.memory_mb >= d.memory_mb
               AND (d.generations = '{}' OR o.generation = ANY(d.generations))
               AND CASE o.kind WHEN 'process' THEN e.folder ELSE e.image END IS NOT NULL
-            GROUP BY o.worker HAVING sum(o.n) >= d.gpus
+            GROUP BY o.worker, o.host HAVING sum(o.n) >= d.gpus
         ) AS fits
     FROM demand d JOIN environment e ON e.name = d.environment
     WHERE e.state = 'built'
@@ -95,7 +98,7 @@ WITH RECURSIVE free AS MATERIALIZED (
       AND CASE w.kind WHEN 'process' THEN e.folder ELSE e.image END IS NOT NULL
       AND j.gpus <= (
           SELECT sum(o.n) FROM offer o
-          WHERE o.worker = w.name AND o.memory_mb >= j.memory_mb
+          WHERE o.worker = w.name AND o.host = w.reserved_host AND o.memory_mb >= j.memory_mb
             AND (j.generations = '{}' OR o.generation = ANY(j.generations))
       )
 ), candidate AS MATERIALIZED (
@@ -110,20 +113,20 @@ WITH RECURSIVE free AS MATERIALIZED (
     -- Every free GPU that fits, the one to take first: the smallest that will do, on its own reserved host or the
     -- fullest one.
     SELECT
-        f.id, f.worker, f.number, f.memory_mb, c.gpus,
-        count(*) OVER (PARTITION BY f.worker) AS on_host,
+        f.id, f.worker, f.host, f.number, f.memory_mb, c.gpus,
+        count(*) OVER (PARTITION BY f.worker, f.host) AS on_host,
         f.reserved_for IS NULL AS is_open
     FROM chosen c JOIN free f
         ON f.memory_mb >= c.memory_mb AND (c.generations = '{}' OR f.generation = ANY(c.generations))
         AND (f.reserved_for IS NULL OR f.reserved_for = c.id)
         AND CASE f.kind WHEN 'process' THEN c.folder ELSE c.image END IS NOT NULL
 ), host AS MATERIALIZED (
-    SELECT worker FROM spot WHERE on_host >= gpus ORDER BY is_open, on_host, memory_mb, worker LIMIT 1
+    SELECT worker, host FROM spot WHERE on_host >= gpus ORDER BY is_open, on_host, memory_mb, worker, host LIMIT 1
 ), given AS MATERIALIZED (
-    SELECT g.id, g.worker, g.generation, g.memory_mb
+    SELECT g.id, g.worker, g.number, g.uuid, g.declared, g.generation, g.memory_mb
     FROM spot s JOIN gpu g ON g.id = s.id
-    WHERE g.held_by IS NULL AND g.state = 'ok' AND (s.gpus = 1 OR s.worker = (SELECT worker FROM host))
-    ORDER BY s.memory_mb, s.on_host, s.worker, s.number
+    WHERE g.held_by IS NULL AND g.state = 'ok' AND (s.gpus = 1 OR (s.worker, s.host) = (SELECT worker, host FROM host))
+    ORDER BY s.memory_mb, s.on_host, s.worker, s.host, s.number
     LIMIT (SELECT gpus FROM chosen)
     FOR UPDATE OF g SKIP LOCKED
 ), overdue AS MATERIALIZED (
@@ -152,25 +155,28 @@ WITH RECURSIVE free AS MATERIALIZED (
     -- Held, so that nobody starts or cancels it in the moment in which a host is reserved for it.
     SELECT o.* FROM overdue o JOIN job j ON j.id = o.id WHERE j.state = 'queued' FOR UPDATE OF j SKIP LOCKED
 ), room AS (
-    SELECT o.id, g.worker, count(*) FILTER (WHERE g.held_by IS NULL) AS n
+    SELECT o.id, g.worker, g.host, count(*) FILTER (WHERE g.held_by IS NULL) AS n
     FROM due o CROSS JOIN worker w JOIN gpu g ON g.worker = w.name
     WHERE w.state = 'up' AND w.reserved_for IS NULL AND g.state = 'ok' AND g.memory_mb >= o.memory_mb
       AND (%(workers)s::text[] IS NULL OR w.name = ANY(%(workers)s::text[]))
       AND (o.generations = '{}' OR g.generation = ANY(o.generations))
       AND CASE w.kind WHEN 'process' THEN o.folder ELSE o.image END IS NOT NULL
-    GROUP BY o.id, o.gpus, g.worker HAVING count(*) >= o.gpus
-    ORDER BY n DESC, g.worker LIMIT 1
+    GROUP BY o.id, o.gpus, g.worker, g.host HAVING count(*) >= o.gpus
+    ORDER BY n DESC, g.worker, g.host LIMIT 1
 ), reserved AS (
-    UPDATE worker w SET reserved_for = r.id FROM room r WHERE w.name = r.worker AND w.reserved_for IS NULL
+    UPDATE worker w SET reserved_for = r.id, reserved_host = r.host FROM room r WHERE w.name = r.worker AND w.reserved_for IS NULL
     RETURNING w.name
 ), begun AS (
     INSERT INTO attempt (job, number, worker, dispatcher, image)
     SELECT
         c.id, 1 + coalesce((SELECT max(a.number) FROM attempt a WHERE a.job = c.id), 0),
-        (SELECT min(g.worker) FROM given g), %(dispatcher)s, c.image
-    FROM chosen c
+        w.name, %(dispatcher)s, CASE WHEN w.kind <> 'process' THEN c.image END
+    FROM chosen c JOIN worker w ON w.name = (SELECT min(g.worker) FROM given g)
     WHERE (SELECT count(*) FROM given) = c.gpus AND NOT EXISTS (SELECT FROM room)
-    RETURNING id, job
+    RETURNING
+        id, job, number, worker, token, image, extract(epoch FROM claimed_at)::float8 AS claimed_s,
+        -- Of this transaction: who acts, for the table event; and what is claimed is on disk before it is started.
+        set_config('eyewall.actor', 'dispatcher ' || dispatcher, true), set_config('synchronous_commit', 'on', true)
 ), lent AS (
     INSERT INTO lease (gpu, attempt, expires_at)
     SELECT g.id, b.id, clock_timestamp() + p.lease FROM begun b CROSS JOIN given g CROSS JOIN queue_policy p
@@ -183,5 +189,16 @@ SELECT
         WHEN EXISTS (SELECT FROM reserved) THEN 'reserved'
         ELSE 'collided'
     END AS outcome,
-    (SELECT id FROM begun) AS attempt
+    b.id AS attempt, b.job, b.number, b.token, j.command, j.owner, j.environment, b.image,
+    (SELECT folder FROM chosen) AS folder, j.code, j.data, j.variables, j.max_s, j.priority, w.name, w.kind, w.url,
+    w.options, b.claimed_s,
+    (
+        SELECT jsonb_agg(jsonb_build_object('number', g.number, 'uuid', g.uuid, 'declared', g.declared, 'memory_mb', g.memory_mb)
+                         ORDER BY g.number)
+        FROM given g
+    ) AS gpus
+FROM (SELECT) AS one
+LEFT JOIN begun b ON true
+LEFT JOIN job j ON j.id = b.job
+LEFT JOIN worker w ON w.name = b.worker
 WHERE EXISTS (SELECT FROM candidate);

@@ -12,7 +12,10 @@ WITH held AS MATERIALIZED (
     FROM job j
     WHERE a.id = %(attempt)s AND a.token = %(token)s AND a.ended_at IS NULL AND j.id = a.job
       AND (SELECT count(*) FROM held) >= 0
-    RETURNING a.id, a.job, a.state, j.stop, set_config('eyewall.actor', 'dispatcher ' || a.dispatcher, true)
+    RETURNING
+        a.id, a.job, a.state, j.stop,
+        -- Of this transaction: who acts, for the table event; and the end is on disk before anything is removed.
+        set_config('eyewall.actor', 'dispatcher ' || a.dispatcher, true), set_config('synchronous_commit', 'on', true)
 ), released AS (
     UPDATE lease SET released_at = clock_timestamp() FROM ended
     WHERE lease.attempt = ended.id AND lease.released_at IS NULL

@@ -1,10 +1,11 @@
--- Purpose: whether a dispatcher must be started: there is work, and none is alive. One that died without a word is not:
--- its session has ended, and with it its advisory lock (1702454647, id).
+-- Purpose: whether a dispatcher must be started: there is work, or a search that nobody runs, and none is alive. One
+-- that died without a word is not: its session has ended, and with it its advisory lock (1702454647, id).
 -- Parameters: none.
 -- Grain: one row: needed (boolean).
 SELECT (
     EXISTS (SELECT FROM job WHERE state = 'queued' AND not_before <= clock_timestamp())
     OR EXISTS (SELECT FROM attempt WHERE ended_at IS NULL)
+    OR EXISTS (SELECT FROM search_to_run)
 ) AND NOT EXISTS (
     SELECT
     FROM dispatcher AS d
