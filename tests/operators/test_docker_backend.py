@@ -79,7 +79,7 @@ class Background:
         return self.outcome
 
 
-def until(true, seconds=30.0):
+def until(true, seconds=120.0):
     """Wait for something that is about to be true."""
     deadline = time.monotonic() + seconds
     while not true():
