@@ -65,7 +65,7 @@ RANDOM_HEX = $$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 
 # The build installs packages; with the host's network it reaches what this shell reaches, also behind a VPN.
 DOCKER_BUILD_FLAGS ?= --network host
-IMAGES ?= ingest serve train airflow
+IMAGES ?= ingest serve train airflow edge
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 

@@ -38,6 +38,8 @@ GROUPS: dict[str, str] = {
     "gpu": "eyewall.jobs.worker_commands:gpus",
     "worker": "eyewall.jobs.worker_commands:workers",
     "sweep": "eyewall.tuning.commands:app",
+    "split": "eyewall.split.commands:app",
+    "edge": "eyewall.split.edge.commands:app",
 }
 
 
@@ -91,7 +93,9 @@ def _option(job: type[Job], field: str, info: FieldInfo) -> inspect.Parameter:
 
 def _job_of(job: type[Job], options: Mapping[str, Any]) -> Job:
     """Options as typed → job; where no store is given, the one of the settings (EYEWALL_STORE, eyewall.toml)."""
-    values = {field: value for field, value in options.items() if field in job.model_fields and value not in (None, [])}
+    values = {
+        field: value for field, value in options.items() if field in job.model_fields and value not in (None, [], ())
+    }
     if "store" not in values:
         values["store"] = Settings.load().store
     return job.parse(values)

@@ -52,6 +52,11 @@ OUT_DISPLACEMENT_KM: Final = "displacement_km"  # [b, l, 2] east, north of the b
 OUT_LAT_DEG: Final = "lat_deg"  # [b, l]
 OUT_LON_DEG: Final = "lon_deg"  # [b, l] 0–360
 OUT_CLIPER_DISPLACEMENT_KM: Final = "cliper_displacement_km"  # [b, l, 2]
+OUT_RADIUS_68_KM: Final = "radius_68_km"  # [b, l] of the circle about the position that holds 68 % of the outcomes
+OUT_RADIUS_95_KM: Final = "radius_95_km"  # [b, l] and 95 %
+OUT_SOURCE: Final = "source"  # [b] what the answer rests on: an index of SOURCES
+#: What an answer may rest on; CLIPER alone where inputs are missing or unlike everything in the training.
+SOURCES: Final = ("cliper", "track", "fusion", "image")
 
 
 class ImageSpec(BaseModel):

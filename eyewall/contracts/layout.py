@@ -5,6 +5,8 @@ quarantine/<stream>/<file>__<sha256[:12]>, ….reason.json      what was refused
 records/<digest>/                                             shards, schema.json, statistics.json
 runs/<run>/                                                   checkpoints of a training run
 models/<digest>/saved_model/, model.json                      a trained candidate
+networks/<digest>/weights.npz, network.json                   a network of the split study
+scores/<digest>/score.json or privacy.json                    its accuracy over each wire; what leaks at each cut
 evaluations/<digest>/report.json                              a verification
 decisions/<digest>/decision.json                              a gate decision
 serving/<name>/<version>/                                     the model repository (TensorFlow Serving's layout)

@@ -30,7 +30,10 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    kind: Literal["frame", "records", "model", "evaluation", "decision", "version", "forecast", "season"]
+    kind: Literal[
+        "frame", "records", "model", "evaluation", "decision", "version", "forecast", "season",
+        "network", "score", "measurement", "study",
+    ]  # fmt: skip
     code_version: str
     inputs: dict[str, str] = Field(default_factory=dict, description="name or URI of each input → its sha256")
     config: dict[str, Any] = Field(default_factory=dict, description="the fields of the job that matter to the result")

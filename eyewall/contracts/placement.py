@@ -32,6 +32,7 @@ from eyewall.contracts.fields import Uri
 IMAGE_OF = {
     "simulate": "ingest", "ingest": "ingest", "records": "ingest", "gate": "ingest",
     "train": "train", "verify": "train", "publish": "train", "forecast": "train",
+    "train-network": "train", "score-network": "train", "measure-privacy": "train",
     "serve": "serve",
 }  # fmt: skip
 
@@ -94,6 +95,9 @@ DEFAULT_RESOURCES = {
     "records": Resources(cpus=1, memory="4Gi"),
     "train": Resources(cpus=1, memory="4Gi", shm="1Gi"),
     "verify": Resources(cpus=1, memory="4Gi"),
+    "train-network": Resources(cpus=2, memory="4Gi"),
+    "score-network": Resources(cpus=1, memory="4Gi"),
+    "measure-privacy": Resources(cpus=1, memory="4Gi"),
     "serve": Resources(cpus=1, memory="4Gi"),
 }
 

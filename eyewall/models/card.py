@@ -31,6 +31,21 @@ class Normalisation(BaseModel):
     lat_origin_deg: float = 20.0
 
 
+class Spread(BaseModel):
+    """The radii of the circles about a forecast position that hold 68 and 95 % of the outcomes, by lead.
+
+    A learned answer's radius is its factor × the lead's scale × the mean error that the network expects of the case;
+    the radii of an answer that is CLIPER's are fixed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factor_68: tuple[float, ...]
+    factor_95: tuple[float, ...]
+    cliper_68_km: tuple[float, ...]
+    cliper_95_km: tuple[float, ...]
+
+
 class LeadSkill(BaseModel):
     """Validation at one lead: mean great-circle errors on the same ``n`` cases, km."""
 
@@ -80,6 +95,8 @@ class ModelCard(BaseModel):
     )
     scale_km: tuple[float, ...] = Field(description="per lead: the network's output of 1 means so many km")
     normalisation: Normalisation
+    min_wind_kt: float = Field(0.0, ge=0, description="weakest wind of the cases of CLIPER's fit and of validation")
+    spread: Spread | None = Field(None, description="fitted on the validation split, where that is too small on train")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, two spaces, a final newline."""

@@ -18,8 +18,11 @@ from eyewall.contracts.features import (
     PAST_LON_DEG,
     PAST_WIND_KT,
     PAST_WIND_VALID,
+    REQUIRED_FIX_AGES_H,
 )
 from eyewall.models import sphere_tf
+
+_MARGIN = 0.1  # of a predictor's range: a season may well be a little further north than all before it
 
 
 class CliperGraph:
@@ -48,6 +51,21 @@ class CliperGraph:
         ahead_lat = lat + flat_km[:, :, 1] / self._km_per_deg
         ahead_lon = lon + flat_km[:, :, 0] / (self._km_per_deg * cos_lat)
         return tf.cast(sphere_tf.displacement_km(lat, lon, ahead_lat, ahead_lon), tf.float32)
+
+    def inside(self, features: dict[str, Any]) -> Any:
+        """Features → [b], 1 where every predictor is known and about within its range of the fit, else 0.
+
+        The last tenth of a range may be added on either side; sampled cases of the fit's own seasons are all inside.
+        """
+        wide = {name: tf.cast(features[name], tf.float64) for name in (*_FIXES, *_BASE)}
+        lat, lon = wide[PAST_LAT_DEG][:, -1:], wide[PAST_LON_DEG][:, -1:]
+        cos_lat = tf.maximum(tf.cos(lat * (np.pi / 180)), self._min_cos_lat)
+        values = self._predictors(wide, lat, lon, cos_lat)
+        least, greatest = self._least.min(axis=0), self._greatest.max(axis=0)
+        margin = np.where(np.isfinite(greatest), _MARGIN * (greatest - least), 0.0)
+        within = tf.reduce_all((values >= least - margin) & (values <= greatest + margin), axis=-1)
+        known = [wide[PAST_FIX_VALID][:, FIX_AGES_H.index(age)] > 0 for age in (0, *REQUIRED_FIX_AGES_H)]
+        return tf.cast(tf.reduce_all(tf.stack([within, *known]), axis=0), tf.float32)
 
     def _predictors(self, wide: dict[str, Any], lat: Any, lon: Any, cos_lat: Any) -> Any:
         """[b, 9], in the order of PREDICTORS, not clipped."""

@@ -21,13 +21,15 @@ from eyewall.contracts.features import (
     PAST_WIND_KT,
     PAST_WIND_VALID,
 )
-from eyewall.models import sphere_tf
+from eyewall.models import coast, sphere_tf
 from eyewall.models.card import Normalisation
 
 _AGES_H = np.array(FIX_AGES_H[:-1], np.float32)
 _TYPICAL_SPEED_KMH = 20.0  # mean speed of a typhoon; only brings displacements to order one
 _CHANGE_AGES_H = (12, 24)  # over which changes of intensity are taken
 _DAYS_A_YEAR = 365.25
+_SOLSTICE_DAY = 10.0  # before the first day of the year
+_TILT_DEG = 23.44
 
 
 def past_displacements_km(features: dict[str, Any]) -> tuple[Any, Any]:
@@ -79,6 +81,49 @@ def track_vector(features: dict[str, Any], cliper_scaled: Any, normalisation: No
         features[PAST_PRESSURE_HPA], features[PAST_PRESSURE_VALID], n.pressure_mean_hpa, n.pressure_std_hpa
     )
     return tf.concat(parts, axis=-1)
+
+
+def outlook_vector(features: dict[str, Any], cliper_km: Any) -> Any:
+    """Features, and CLIPER's displacements [b, l, 2] km → [b, 30], order one: the coast, the sun, speed and turning."""
+    lat, lon = features[PAST_LAT_DEG][:, -1:], features[PAST_LON_DEG][:, -1:]
+    return tf.concat([*_coast(lat, lon, cliper_km), *_sun(lat, features[DAY_OF_YEAR]), *_turning(features)], axis=-1)
+
+
+def _coast(lat: Any, lon: Any, cliper_km: Any) -> list[Any]:
+    """Distance to the coast here and where CLIPER will be, far and near; and its slope here: [b, 6], [b, 6], [b, 2]."""
+    ahead_lat, ahead_lon = sphere_tf.destination(lat, lon, cliper_km[..., 0], cliper_km[..., 1])
+    km = coast.distance_km(tf.concat([lat, ahead_lat], axis=1), tf.concat([lon, ahead_lon], axis=1))
+    slope = [
+        coast.distance_km(lat + north, lon + east) - coast.distance_km(lat - north, lon - east)
+        for north, east in ((1.0, 0.0), (0.0, 1.0))
+    ]
+    return [tf.clip_by_value(km / 300.0, -2.0, 3.0), tf.tanh(km / 100.0), tf.concat(slope, axis=1) / 220.0]
+
+
+def _sun(lat: Any, day_of_year: Any) -> list[Any]:
+    """Latitude from the sun's, the second harmonic of the year and the hour of the day: [b, 1] each."""
+    year = day_of_year[:, None] * (2 * np.pi / _DAYS_A_YEAR)
+    hour = tf.math.floormod(day_of_year[:, None], 1.0) * (2 * np.pi)
+    declination = -_TILT_DEG * tf.cos((day_of_year[:, None] + _SOLSTICE_DAY) * (2 * np.pi / _DAYS_A_YEAR))
+    return [(lat - declination) / 15.0, tf.sin(2 * year), tf.cos(2 * year), tf.sin(hour), tf.cos(hour)]
+
+
+def _turning(features: dict[str, Any]) -> list[Any]:
+    """Speed and heading over the last 6 h [b, 3]; turn and steadiness of the last 12 h against those before [b, 2]."""
+    moved, valid = past_displacements_km(features)
+    at = {age: FIX_AGES_H.index(age) for age in (6, 12, 24)}
+
+    def leg(newer: int, older: int) -> Any:
+        """Motion between two fixes, km/h east and north; 0 where one is missing."""
+        both = valid[:, at[older], None] * (valid[:, at[newer], None] if newer else 1.0)
+        since = moved[:, at[newer]] if newer else 0.0
+        return (since - moved[:, at[older]]) * both / float(older - newer)
+
+    last, late, early = leg(0, 6), leg(0, 12), leg(12, 24)
+    speed = tf.sqrt(tf.reduce_sum(tf.square(last), axis=-1, keepdims=True) + 1e-6)
+    turn = late[:, 0] * early[:, 1] - late[:, 1] * early[:, 0]
+    steady = tf.reduce_sum(late * early, axis=-1)
+    return [speed / _TYPICAL_SPEED_KMH, last / speed, tf.stack([turn, steady], axis=-1) / 200.0]
 
 
 def image_planes(features: dict[str, Any], normalisation: Normalisation) -> Any:

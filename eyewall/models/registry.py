@@ -5,15 +5,15 @@ from typing import Any, Final
 
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.features import LEADS_H, ImageSpec
-from eyewall.models.card import Kind, Normalisation
+from eyewall.models.card import Kind, Normalisation, Spread
 from eyewall.models.forecaster import Forecaster
 from eyewall.models.fusion import FusionNetwork
 from eyewall.models.image import ImageNetwork
-from eyewall.models.track import TrackNetwork
+from eyewall.models.track import TrackEnsemble
 
 #: name → a function that makes the network; keyword arguments are sizes.
 NETWORKS: Final[dict[Kind, Callable[..., Any]]] = {
-    "track": TrackNetwork,
+    "track": TrackEnsemble,
     "image": ImageNetwork,
     "fusion": FusionNetwork,
 }
@@ -40,6 +40,7 @@ def build(
     scale_km: Sequence[float],
     normalisation: Normalisation,
     shrinkage: Sequence[float] = (1.0,) * len(LEADS_H),
+    spread: Spread | None = None,
     sizes: dict[str, Any] | None = None,
 ) -> Forecaster:
     """A forecaster with its weights created. ``images`` as `images_of` gives it; ``sizes`` are the network's own."""
@@ -47,7 +48,7 @@ def build(
         raise InputError(f"no model {kind!r}: models are {', '.join(NETWORKS)}")
     network = NETWORKS[kind](**(sizes or {}), name="network")
     model = Forecaster(
-        kind, network, cliper=cliper, scale_km=scale_km, normalisation=normalisation, shrinkage=shrinkage
+        kind, network, cliper=cliper, scale_km=scale_km, normalisation=normalisation, shrinkage=shrinkage, spread=spread
     )
     model.build_for(images)
     return model

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from eyewall import quiet
 from eyewall.contracts.errors import ServingError
+from eyewall.serving.access import ClientAccess
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _MAX_MESSAGE_BYTES = 64 * 2**20
@@ -58,17 +59,19 @@ class ModelConfig:
 class Client:
     """One channel to ``address`` (host:port of gRPC); thread-safe; close it, or use it in a with block."""
 
-    def __init__(self, address: str, timeout_s: float = 30.0) -> None:
-        """``timeout_s``: deadline of each call, retries included, unless the call is given another."""
-        import grpc
+    def __init__(self, address: str, timeout_s: float = 30.0, access: ClientAccess | None = None) -> None:
+        """``timeout_s``: deadline of each call, retries included, unless the call is given another.
 
+        ``access``: token and trust; by default as the environment says (`eyewall.serving.access`).
+        """
         quiet.import_tensorflow()  # the stubs bring it with them
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
         self.address, self._timeout_s = address, timeout_s
-        self._channel = grpc.insecure_channel(
+        self._access = access or ClientAccess.of_environment()
+        self._channel = self._access.channel(
             address,
-            options=[
+            [
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_reconnect_backoff_ms", 1000),
@@ -167,7 +170,8 @@ class Client:
         deadline, pause_s = time.monotonic() + whole_s, _FIRST_PAUSE_S
         while True:
             try:
-                return method(request, timeout=max(0.001, deadline - time.monotonic()))
+                timeout = max(0.001, deadline - time.monotonic())
+                return method(request, timeout=timeout, metadata=self._access.metadata())
             except grpc.RpcError as error:
                 code = error.code()
                 if code == absent:

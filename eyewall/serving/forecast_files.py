@@ -19,7 +19,11 @@ _ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class TrackForecast:
-    """One storm's forecast: points with lead_h, lat_deg and lon_deg (0–360), and CLIPER's where the model gives it."""
+    """One storm's forecast: points with lead_h, lat_deg and lon_deg (0–360), and CLIPER's where the model gives it.
+
+    A model that gives them adds to each point radius_68_km and radius_95_km, of the circles about it that hold 68 and
+    95 % of the outcomes.
+    """
 
     storm: ActiveStorm
     model: str
@@ -27,6 +31,7 @@ class TrackForecast:
     points: list[Point]
     cliper: list[Point] = field(default_factory=list)
     frames: tuple[str, ...] = ()  #: store paths of the frames that the model saw, oldest first
+    source: str | None = None  #: one of contracts.features.SOURCES; none where the model does not say
 
 
 def forecasts_of(
@@ -54,8 +59,23 @@ def forecasts_of(
         of_cliper: list[Point] = []
         if cliper is not None:
             of_cliper = _points(*destination(storm.base_lat_deg, storm.base_lon_deg, cliper[i, :, 0], cliper[i, :, 1]))
-        made.append(TrackForecast(storm, model, version, _points(lat[i], lon[i]), of_cliper, frames[i]))
+        points = _points(lat[i], lon[i])
+        for name, radii in _radii(outputs, wanted).items():
+            points = [point | {name: round(float(km), 1)} for point, km in zip(points, radii[i], strict=True)]
+        made.append(TrackForecast(storm, model, version, points, of_cliper, frames[i], _source(outputs, i)))
     return made
+
+
+def _radii(outputs: dict[str, npt.NDArray[Any]], wanted: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
+    """The radii [b, l] that the answer has; one that is no radius is left out rather than drawn."""
+    named = {name: outputs[name] for name in (f.OUT_RADIUS_68_KM, f.OUT_RADIUS_95_KM) if name in outputs}
+    return {name: km for name, km in named.items() if km.shape == wanted and np.isfinite(km).all() and (km > 0).all()}
+
+
+def _source(outputs: dict[str, npt.NDArray[Any]], row: int) -> str | None:
+    """In words, what the answer of a row rests on; None where the model does not say."""
+    index = int(outputs[f.OUT_SOURCE][row]) if f.OUT_SOURCE in outputs else -1
+    return f.SOURCES[index] if 0 <= index < len(f.SOURCES) else None
 
 
 def _points(lat_deg: npt.NDArray[Any], lon_deg: npt.NDArray[Any]) -> list[Point]:
@@ -81,6 +101,8 @@ def as_json(forecast: TrackForecast, with_truth: bool) -> dict[str, Any]:
         "frames": list(forecast.frames),
         "past": _fixes(storm.past.tail(len(f.FIX_AGES_H))),
     }
+    if forecast.source is not None:
+        document["source"] = forecast.source
     if with_truth:
         document["truth"] = truth_points(storm)
         document["error_km"] = _errors_km(forecast.points, document["truth"])
@@ -139,7 +161,7 @@ def as_geojson(forecast: TrackForecast) -> dict[str, Any]:
         {
             "type": "Feature",
             "geometry": {"type": "Point", "coordinates": [_east_west(p["lon_deg"]), p["lat_deg"]]},
-            "properties": {**common, "lead_h": p["lead_h"]},
+            "properties": {**common, "lead_h": p["lead_h"], **{k: v for k, v in p.items() if k.startswith("radius_")}},
         }
         for p in track
     ]

@@ -31,7 +31,7 @@ from eyewall.storage.store import storage_errors
 
 #: At most so many frames, no older than so many hours, under the map of a model that takes no images.
 _PICTURED, _PICTURED_H = 3, 12.0
-_FORMAT = 1  #: of the stored files; a change makes every forecast anew
+_FORMAT = 2  #: of the stored files; a change makes every forecast anew
 
 
 def run(job: ForecastJob) -> Receipt:

@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from eyewall.serving.access import ServerAccess
 from eyewall.serving.manager import ModelManager, ServedVersion
 from eyewall.serving.plan import plans_of_config
 from eyewall.serving.saved_model import DEFAULT_SIGNATURE, SavedModel
@@ -144,7 +145,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
         return model_management_pb2.ReloadConfigResponse()
 
 
-def make_server(manager: ModelManager, root: Path, threads: int) -> tuple[Any, ThreadPoolExecutor]:
+def make_server(
+    manager: ModelManager, root: Path, threads: int, access: ServerAccess | None = None
+) -> tuple[Any, ThreadPoolExecutor]:
     """A gRPC server with both services, not yet bound or started, and its pool of request threads.
 
     ``so_reuseport`` is off: two servers on one port would share its requests without either noticing.
@@ -153,6 +156,7 @@ def make_server(manager: ModelManager, root: Path, threads: int) -> tuple[Any, T
     pool = ThreadPoolExecutor(threads + 2, thread_name_prefix="grpc")
     server = grpc.server(
         pool,
+        interceptors=access.interceptors() if access else (),
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

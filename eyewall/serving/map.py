@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eyewall.besttrack import table as t
-from eyewall.contracts.features import LEADS_H
+from eyewall.besttrack.sphere import destination
+from eyewall.contracts.features import LEADS_H, OUT_RADIUS_68_KM
 from eyewall.serving.forecast_files import Point, TrackForecast, truth_points
 
 if TYPE_CHECKING:
@@ -133,7 +134,10 @@ def _draw_tracks(axes: Any, forecast: TrackForecast, centre: float, truth: bool)
             "-", color=_TRUTH, label="best track afterwards", zorder=3, **line,
         )  # fmt: skip
         axes.plot(*_columns(truth_points(storm), centre), "D", color=_TRUTH, zorder=4, **line)
+    _draw_circles(axes, forecast, centre)
     label = f"forecast, version {forecast.version}"
+    if forecast.source == "cliper":
+        label += " (inputs unlike its training: CLIPER)"
     axes.plot(*_columns([start, *forecast.points], centre), "o-", color=_FORECAST, label=label, zorder=5, **line)
     for point, x, y in zip(forecast.points, *_columns(forecast.points, centre), strict=True):
         axes.annotate(
@@ -143,6 +147,18 @@ def _draw_tracks(axes: Any, forecast: TrackForecast, centre: float, truth: bool)
     axes.plot(
         storm.base_lon_deg, storm.base_lat_deg, "*", color="white", markersize=14, markeredgecolor="black", zorder=7
     )
+
+
+def _draw_circles(axes: Any, forecast: TrackForecast, centre: float) -> None:
+    """The circles of 68 %, great circles' ends in all directions; they may leave the map."""
+    around = np.linspace(0, 2 * np.pi, 73)
+    for point in forecast.points:
+        if OUT_RADIUS_68_KM in point:
+            east, north = (point[OUT_RADIUS_68_KM] * wave(around) for wave in (np.sin, np.cos))
+            lat, lon = destination(point["lat_deg"], point["lon_deg"], east, north)
+            first = point is forecast.points[0]
+            label = "68 % of outcomes" if first else None
+            axes.plot(_near(lon, centre), lat, "-", color=_FORECAST, linewidth=0.9, alpha=0.75, label=label, zorder=2)
 
 
 def _decorate(axes: Any, forecast: TrackForecast, frames: "Sequence[Frame]", extent: tuple[float, ...]) -> None:

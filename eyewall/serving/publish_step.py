@@ -55,6 +55,14 @@ def approved_model(store: Store, job: PublishJob) -> Artifact:
     return model
 
 
+def _evaluation(store: Store, job: PublishJob) -> Artifact | None:
+    """The evaluation that the decision rests on, if it is still there; a model is published without it, too."""
+    decision = resolve(store, job.decision_ref, "decision")
+    path = GateDecision.model_validate(store.read_json(f"{decision.path}/{DECISION_FILE}")).evaluation
+    manifest = store.read_manifest(path)
+    return None if manifest is None else Artifact(store, path, manifest)
+
+
 def _settled_version(store: Store, job: PublishJob, model: Artifact) -> int | None:
     """The model's version if it is stable and served; None when there is something to do. Raises NothingNew."""
     index = read_index(store)
@@ -90,7 +98,7 @@ def _answers(server: str, store: Store, name: str, number: int) -> bool:
 def _publish(store: Store, job: PublishJob, model: Artifact) -> int:
     if job.server is not None:
         check_reachable(job.server, job.timeout_s)  # a server that is away says nothing against the model
-    number = repository.register(store, job.name, model, job.approved_by)
+    number = repository.register(store, job.name, model, job.approved_by, _evaluation(store, job))
     before = read_index(store)
     after = before.with_model(job.name, repository.relabelled(before.model(job.name), number))
     if job.server is not None:

@@ -25,6 +25,8 @@ SAVED_MODEL_DIR = "saved_model"
 CARD_NAME = "model.json"
 #: Where a version keeps the card of its model; TensorFlow Serving leaves this folder alone.
 CARD_PATH = f"assets.extra/{CARD_NAME}"
+#: Files of an evaluation that go beside it: the card and the pictures that it shows.
+CARD_FOR_PEOPLE = ("card.md", "skill.png", "calibration.png")
 
 
 def stable_version(store: Store, name: str) -> str | None:
@@ -44,11 +46,12 @@ def next_version(store: Store, name: str, model: ServedModel) -> int:
     return max([0, *there, *model.versions]) + 1
 
 
-def copy_version(store: Store, model: Artifact, name: str, number: int) -> Manifest:
+def copy_version(store: Store, model: Artifact, name: str, number: int, evaluation: Artifact | None = None) -> Manifest:
     """Copy a model artifact's SavedModel to version ``number``, checked, tried and with a warm-up record.
 
-    Nothing happens when that version holds this model already. Raises InputError when the model is damaged or cannot
-    answer a request, StorageError when the repository cannot be written; nothing half-made is left then.
+    The model card that its ``evaluation`` wrote goes along. Nothing happens when that version holds this model
+    already. Raises InputError when the model is damaged or cannot answer a request, StorageError when the repository
+    cannot be written; nothing half-made is left then.
     """
     path = version_dir(name, number)
     present = store.read_manifest(path)
@@ -60,6 +63,8 @@ def copy_version(store: Store, model: Artifact, name: str, number: int) -> Manif
     with store.staging(path) as folder:
         _copy_checked(model, source, folder)
         _try_and_warm_up(model, name, folder)
+        if evaluation is not None:
+            _copy_card(evaluation, folder)
         manifest = Manifest(
             kind="version",
             code_version=__version__,
@@ -84,6 +89,15 @@ def _copy_checked(model: Artifact, source: Path, folder: Path) -> None:
             raise InputError(f"{model.path}/{entry.path} differs from its manifest (sha256): train the model again")
 
 
+def _copy_card(evaluation: Artifact, folder: Path) -> None:
+    """For people: what the verification wrote of the model, with its pictures. An older one wrote none."""
+    source = evaluation.folder()
+    for entry in evaluation.manifest.files:
+        if entry.path in CARD_FOR_PEOPLE and (source / entry.path).is_file():
+            (folder / CARD_PATH).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / entry.path, (folder / CARD_PATH).parent / entry.path)
+
+
 def _try_and_warm_up(model: Artifact, name: str, folder: Path) -> None:
     from eyewall.serving import warmup
     from eyewall.serving.saved_model import SavedModel
@@ -95,7 +109,9 @@ def _try_and_warm_up(model: Artifact, name: str, folder: Path) -> None:
         raise InputError(f"model {model.path!r} does not answer a valid request: {error}; train it again") from None
 
 
-def register(store: Store, name: str, model: Artifact, approved_by: str | None) -> int:
+def register(
+    store: Store, name: str, model: Artifact, approved_by: str | None, evaluation: Artifact | None = None
+) -> int:
     """The version of ``name`` for ``model``: the one it has, or the next; its folder is whole afterwards.
 
     A version is entered into the index, as a candidate, only after its folder is there. Raises as `copy_version`.
@@ -105,7 +121,7 @@ def register(store: Store, name: str, model: Artifact, approved_by: str | None) 
     served = index.model(name)
     sha256 = model.reference.sha256
     number = served.version_of(sha256) or _unregistered(store, name, model) or next_version(store, name, served)
-    copy_version(store, model, name, number)
+    copy_version(store, model, name, number, evaluation)
     known = served.versions.get(number)
     if known is None or known.state == "failed":
         entry = Version(model=model.path, model_sha256=sha256, state="candidate", approved_by=approved_by)

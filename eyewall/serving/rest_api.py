@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from google.protobuf import json_format
 
 from eyewall.serving import json_tensors
+from eyewall.serving.access import ServerAccess
 from eyewall.serving.grpc_api import metadata, status_response
 from eyewall.serving.manager import ModelManager
 from eyewall.serving.status import UNAVAILABLE, UNIMPLEMENTED, StatusError, invalid
@@ -105,21 +106,40 @@ class _Handler(BaseHTTPRequestHandler):
     server: "RestServer"
 
     def setup(self) -> None:
+        # The handshake happens here, in the connection's own thread: one that dawdles holds up nobody else.
+        if self.server.tls is not None:
+            self.request.settimeout(self.timeout)
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def finish(self) -> None:
+        super().finish()
+        if self.server.tls is not None:
+            self.request.close()  # the server closes the socket that this one has taken over
+
     def do_GET(self) -> None:
-        """States, signatures, health."""
+        """States, signatures, health; whether the server lives is told without a token."""
+        if self._route() != "/healthz" and not self._let_in():
+            return
         self._answer(lambda: self.server.api.get(self._route()))
 
     def do_POST(self) -> None:
         """Predictions; the body is read before the request takes a place, so a slow sender holds up nobody."""
+        if not self._let_in():
+            return
         try:
             body = self._body()
         except StatusError as error:
             self.send_error(error.http_status, str(error))
             return
         self._answer(lambda: self.server.api.post(self._route(), body))
+
+    def _let_in(self) -> bool:
+        if self.server.access.allows(self.headers.get("Authorization", "")):
+            return True
+        self.send_error(401, "this server wants a bearer token, and this one is not it")
+        return False
 
     def _route(self) -> str:
         return self.path.partition("?")[0]
@@ -172,8 +192,12 @@ class RestServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], manager: ModelManager, threads: int) -> None:
+    def __init__(
+        self, address: tuple[str, int], manager: ModelManager, threads: int, access: ServerAccess | None = None
+    ) -> None:
         """Bind and listen. Raises OSError when the port is taken."""
+        self.access = access or ServerAccess()
+        self.tls = self.access.ssl_context()
         self.api = RestApi(manager)
         self._places = threading.BoundedSemaphore(threads)
         self._idle = threading.Condition()

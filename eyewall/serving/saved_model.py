@@ -120,7 +120,7 @@ class Signature:
 def _first_line(error: Exception) -> str:
     """What went wrong, without the graph's inner trace."""
     lines = [line.strip() for line in str(getattr(error, "message", error)).splitlines() if line.strip()]
-    useful = [line for line in lines if not line.startswith(("Graph execution error", "Detected at node"))]
+    useful = [line for line in lines if not line.startswith(("Graph execution error", "Detected at node", "<stack"))]
     return (useful or lines or [type(error).__name__])[0]
 
 

@@ -1,8 +1,8 @@
 """``eyewall serve``: the embedded model server, from start to graceful stop.
 
 TensorFlow Serving's own server is what production runs; this one exists because no container may be at hand. It
-listens on 127.0.0.1 unless told otherwise, has no authentication (neither has TensorFlow Serving), and ends with 0 on
-SIGTERM or SIGINT after the requests that run have had ``grace_s`` to finish.
+listens on 127.0.0.1 unless told otherwise, wants a bearer token and speaks TLS where it is told to (`access.py`), and
+ends with 0 on SIGTERM or SIGINT after the requests that run have had ``grace_s`` to finish.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from eyewall import quiet
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.jobs import ServeJob
 from eyewall.contracts.manifest import Receipt
+from eyewall.serving.access import ServerAccess
 from eyewall.storage import Store
 
 _log = logging.getLogger("eyewall.serving")
@@ -89,7 +90,8 @@ def start(job: ServeJob) -> RunningServer:
             " eyewall models config"
         )
     root = store.local("serving")
-    # Before TensorFlow is imported, which takes seconds: a port in use is told at once.
+    # Before TensorFlow is imported, which takes seconds: a bad certificate or a port in use is told at once.
+    access = ServerAccess.of(job.tls_cert, job.tls_key, job.token_file)
     for port in (job.grpc_port, job.rest_port):
         _check_free(job.host, port)
     quiet.import_tensorflow()  # before there are threads whose words would be lost
@@ -101,11 +103,11 @@ def start(job: ServeJob) -> RunningServer:
     manager = ModelManager()
     follower = Follower(manager, store)
     follower.start()
-    grpc_server, pool = make_server(manager, root, job.threads)
+    grpc_server, pool = make_server(manager, root, job.threads, access)
     rest = None
     try:
-        rest = RestServer((job.host, job.rest_port), manager, job.threads)
-        grpc_port = grpc_server.add_insecure_port(f"{job.host}:{job.grpc_port}")
+        rest = RestServer((job.host, job.rest_port), manager, job.threads, access)
+        grpc_port = access.add_port(grpc_server, f"{job.host}:{job.grpc_port}")
     except (OSError, RuntimeError) as error:
         if rest is not None:
             rest.server_close()

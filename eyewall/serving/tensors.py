@@ -16,6 +16,8 @@ from eyewall.serving.status import RESOURCE_EXHAUSTED, StatusError, invalid
 
 #: Largest message either API takes, and the largest tensor it may unfold to, bytes.
 MAX_MESSAGE_BYTES = 64 * 2**20
+#: Fields of a TensorProto that say what it is; every other one is content.
+_HEADER = frozenset({"dtype", "tensor_shape", "version_number"})
 
 
 @functools.cache
@@ -54,6 +56,9 @@ def decode(name: str, proto: Any, signature: Signature) -> npt.NDArray[Any]:
             RESOURCE_EXHAUSTED,
             f"input {name!r} claims {count} values: the limit is {MAX_MESSAGE_BYTES} bytes a tensor",
         )
+    # TensorFlow itself takes a claim without any content as zeros; here it is a message that was cut short.
+    if count and not any(field.name not in _HEADER for field, _ in proto.ListFields()):
+        raise invalid(f"input {name!r} claims {count} values of {dtype.name} and brings none")
     try:
         if proto.tensor_content and dtype.kind != "O":
             return np.frombuffer(proto.tensor_content, dtype).reshape(shape)

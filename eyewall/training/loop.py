@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, TARGET_DISPLACEMENT_KM, TARGET_VALID, input_shapes
+from eyewall.contracts.features import LEADS_H, TARGET_DISPLACEMENT_KM, TARGET_VALID, input_shapes
 from eyewall.models.forecaster import Forecaster
 from eyewall.models.registry import build
+from eyewall.models.track import Learned
 from eyewall.records.dataset import load
 from eyewall.training.heartbeat import Heartbeat
-from eyewall.training.loss import loss_sum
+from eyewall.training.loss import difficulty_loss_sum, loss_sum
 from eyewall.training.plan import Plan
 from eyewall.training.session import PlainWeights, Session
 from eyewall.training.state import Run, TrainingState
@@ -27,8 +28,10 @@ ADAMW = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.02}
 _WARM_UP_STEPS = 50
 
 
-def make_model(plan: Plan, shrinkage: tuple[float, ...] = (1.0,) * len(LEADS_H)) -> Forecaster:
-    """The untrained model of a plan."""
+def make_model(
+    plan: Plan, shrinkage: tuple[float, ...] = (1.0,) * len(LEADS_H), sizes: dict[str, Any] | None = None
+) -> Forecaster:
+    """The untrained model of a plan; ``sizes`` other than the network's own are for tests."""
     return build(
         plan.job.model,
         plan.images,
@@ -36,6 +39,7 @@ def make_model(plan: Plan, shrinkage: tuple[float, ...] = (1.0,) * len(LEADS_H))
         scale_km=plan.scale_km,
         normalisation=plan.normalisation,
         shrinkage=shrinkage,
+        sizes=sizes,
     )
 
 
@@ -64,17 +68,30 @@ def make_optimizer(plan: Plan, weights: list[Any]) -> Any:
     return optimizer
 
 
-def batch_loss(plan: Plan, predicted_km: Any, target_km: Any, valid: Any) -> Any:
-    """These rows' part of the global batch's loss; arrays as in `eyewall.training.loss`."""
+def batch_loss(plan: Plan, model: Forecaster, cliper_km: Any, answer: Any, target_km: Any, valid: Any) -> Any:
+    """These rows' part of the global batch's loss: of a network's ``answer``; arrays as in `eyewall.training.loss`.
+
+    Each member of an ensemble is judged by itself: judged by their mean they would be one network eight times as wide.
+    """
     scale, weight = np.array(plan.scale_km, np.float32), np.array(plan.lead_weight, np.float32)
-    return loss_sum(predicted_km, target_km, valid, scale, weight) / (plan.job.batch * len(LEADS_H))
+    learned = Learned.of(answer)
+    losses = [
+        loss_sum(model.corrected_km(cliper_km, correction), target_km, valid, scale, weight)
+        for correction in learned.corrections
+    ]
+    total = tf.add_n(losses) / float(len(losses))
+    if learned.log_difficulty is not None:
+        mean_km = model.corrected_km(cliper_km, learned.correction)
+        total += difficulty_loss_sum(learned.log_difficulty, mean_km, target_km, valid, scale, weight)
+    return total / (plan.job.batch * len(LEADS_H))
 
 
 def gradients(plan: Plan, model: Forecaster, features: Any, targets: Any) -> tuple[Any, Any]:
     """This share's part of the global batch's loss, and its gradients."""
     with tf.GradientTape() as tape:
-        predicted = model(features)[OUT_DISPLACEMENT_KM]
-        loss = batch_loss(plan, predicted, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID])
+        cliper_km, inputs = model.prepare(features)
+        answer = model.network(*inputs)
+        loss = batch_loss(plan, model, cliper_km, answer, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID])
     return loss, tape.gradient(loss, model.trainable_variables)
 
 

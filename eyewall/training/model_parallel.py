@@ -132,7 +132,7 @@ def train(plan: Plan, devices: DeviceMesh, run: Run, beat: Heartbeat) -> Trainin
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(cliper_km: Any, target_km: Any, valid: Any, *inputs: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = batch_loss(plan, model.corrected_km(cliper_km, network(*inputs)), target_km, valid)
+            loss = batch_loss(plan, model, cliper_km, network(*inputs), target_km, valid)
         optimizer.apply(tape.gradient(loss, weights))
         return loss
 

@@ -20,6 +20,7 @@ from eyewall.contracts.features import (
     PAST_LAT_DEG,
     PAST_PRESSURE_HPA,
     PAST_WIND_KT,
+    PAST_WIND_VALID,
     SEASON,
     STORM_ID,
     TARGET_DISPLACEMENT_KM,
@@ -49,6 +50,7 @@ class Plan:
     scale_km: tuple[float, ...]  #: per lead, mean error of CLIPER on the train split
     lead_weight: tuple[float, ...]  #: per lead, samples over those of them that have a target; 0 where none has
     normalisation: Normalisation
+    cliper_error_km: Floats  #: [n, l] of CLIPER on the cases of its fit; NaN where there is no target
 
 
 def make_plan(job: TrainJob, folder: Path) -> Plan:
@@ -60,13 +62,19 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
             "the records hold no training sample: choose other --train-from and --train-to seasons for them"
         )
     train = read_cases(folder, "train")
-    cliper = Cliper.fit(train)
-    error = np.linalg.norm(train.targets[TARGET_DISPLACEMENT_KM] - cliper.predict_km(train.features), axis=-1)
-    valid = train.targets[TARGET_VALID] > 0
-    count = valid.sum(axis=0)
-    mean_km = np.where(valid, error, 0).sum(axis=0) / np.maximum(count, 1)
+    fitted = train.select(strong_enough(train.features, job.min_wind_kt))
+    if not len(fitted):
+        raise InputError(
+            f"none of the {len(train)} training samples has a wind of {job.min_wind_kt:g} kt: lower --min-wind-kt"
+        )
+    cliper = Cliper.fit(fitted)
+    error = np.linalg.norm(fitted.targets[TARGET_DISPLACEMENT_KM] - cliper.predict_km(fitted.features), axis=-1)
+    error[fitted.targets[TARGET_VALID] == 0] = np.nan
+    has = np.isfinite(error).any(axis=0)
+    mean_km = np.array([np.nanmean(at_lead) if known else 0.0 for at_lead, known in zip(error.T, has, strict=True)])
     # Where CLIPER is perfect or has nothing to go by, ten km an hour keeps the division defined.
     scale_km = np.where(mean_km > 1.0, mean_km, 10.0 * np.array(LEADS_H))
+    count = (train.targets[TARGET_VALID] > 0).sum(axis=0)
     weight = np.where(count > 0, len(train) / np.maximum(count, 1), 0.0)
     return Plan(
         job=job,
@@ -82,7 +90,15 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
                 "lat_origin_deg": math.copysign(20.0, float(np.median(train.features[PAST_LAT_DEG][:, -1]))),
             }
         ),
+        cliper_error_km=error,
     )
+
+
+def strong_enough(features: dict[str, Any], min_wind_kt: float) -> npt.NDArray[np.bool_]:
+    """Which samples [n] of ``features`` CLIPER is fitted on and validation judges by; 0 takes unknown winds too."""
+    if min_wind_kt <= 0:
+        return np.ones(len(features[PAST_WIND_KT]), np.bool_)
+    return np.asarray((features[PAST_WIND_VALID][:, -1] > 0) & (features[PAST_WIND_KT][:, -1] >= min_wind_kt))
 
 
 def _normalisation(schema: RecordsSchema) -> Normalisation:

@@ -10,13 +10,16 @@ from eyewall.contracts.features import LEADS_H
 from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.layout import artifact_dir
 from eyewall.contracts.manifest import Manifest, Receipt
-from eyewall.models.card import CARD_NAME, HISTORY_NAME, SAVED_MODEL_DIR, LeadSkill, ModelCard
+from eyewall.models.card import CARD_NAME, HISTORY_NAME, SAVED_MODEL_DIR, LeadSkill, ModelCard, Spread
 from eyewall.storage import Artifact, Store
 
 #: Raise it when the same records and job would give another model: old artifacts are then not taken for new ones.
-MODEL_FORMAT = 2
+MODEL_FORMAT = 3
 #: The fields of a job that decide the result; the run's name and how long to wait for a peer do not.
-_DECISIVE = ("model", "strategy", "workers", "ps", "steps", "batch", "learning_rate", "seed", "checkpoint_every")
+_DECISIVE = (
+    "model", "strategy", "workers", "ps", "steps", "batch", "learning_rate", "seed", "checkpoint_every",
+    "min_wind_kt",
+)  # fmt: skip
 
 
 def model_config(job: TrainJob, records: Artifact) -> dict[str, Any]:
@@ -55,13 +58,15 @@ def commit_model(plan: Any, state: Any, store: Store, records: Artifact, digest:
     Imports TensorFlow; the functions above do not.
     """
     from eyewall.models.export import export
+    from eyewall.training.calibration import fit_spread
     from eyewall.training.loop import make_model
 
     config = model_config(plan.job, records)
     skill = state.best_skill
     model = make_model(plan, tuple(float(s) for s in skill.shrinkage))
     model.set_weights(state.best_weights)
-    card = _card(plan, state, records, sum(int(np.prod(v.shape)) for v in model.trainable_variables))
+    model.spread = fit_spread(plan, model)
+    card = _card(plan, state, records, model.spread, sum(int(np.prod(v.shape)) for v in model.trainable_variables))
     path = artifact_dir("models", digest)
     manifest = Manifest(
         kind="model",
@@ -78,7 +83,7 @@ def commit_model(plan: Any, state: Any, store: Store, records: Artifact, digest:
         return Artifact(store, path, store.commit(folder, path, manifest))
 
 
-def _card(plan: Any, state: Any, records: Artifact, parameters: int) -> ModelCard:
+def _card(plan: Any, state: Any, records: Artifact, spread: Spread, parameters: int) -> ModelCard:
     job, schema, skill = plan.job, plan.schema, state.best_skill
     seasons = {k: tuple(range(v[0], v[1] + 1)) if v else () for k, v in schema.seasons.items()}
     val_km = {
@@ -111,6 +116,8 @@ def _card(plan: Any, state: Any, records: Artifact, parameters: int) -> ModelCar
         cliper=plan.cliper.to_json(),
         scale_km=plan.scale_km,
         normalisation=plan.normalisation,
+        min_wind_kt=job.min_wind_kt,
+        spread=spread,
     )
 
 

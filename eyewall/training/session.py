@@ -17,7 +17,7 @@ from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, input_shape
 from eyewall.models.forecaster import Forecaster
 from eyewall.report import report
 from eyewall.training.heartbeat import Heartbeat
-from eyewall.training.plan import Plan, batches, read_cases
+from eyewall.training.plan import Plan, batches, read_cases, strong_enough
 from eyewall.training.state import Run, TrainingState
 from eyewall.training.validation import Validation
 
@@ -150,19 +150,23 @@ def displacement_function(plan: Plan, model: Forecaster) -> Callable[[dict[str, 
 def predict_validation(
     plan: Plan, displace: Callable[[dict[str, Any]], Any], beat: Heartbeat | None = None
 ) -> npt.NDArray[np.float32]:
-    """Displacements [n, l, 2] km of the validation split by ``displace``, in the order on disk; n may be 0."""
+    """Displacements [n, l, 2] km of the cases of `make_validation` by ``displace``, in the order on disk."""
     names = input_shapes(plan.images)
     parts = [np.zeros((0, len(LEADS_H), 2), np.float32)]
     for features, _, _ in batches(plan.folder, "val"):
-        parts.append(displace({name: features[name] for name in names}).numpy())
+        judged = strong_enough(features, plan.job.min_wind_kt)
+        parts.append(displace({name: features[name][judged] for name in names}).numpy())
         if beat is not None:
             beat.progress()
     return np.concatenate(parts)
 
 
 def make_validation(plan: Plan) -> Validation:
-    """The validation split with CLIPER's displacements."""
+    """The cases of the validation split that count, with CLIPER's displacements."""
     if not plan.schema.counts["val"]:
         return Validation(None, np.zeros((0, len(LEADS_H), 2)))
     cases = read_cases(plan.folder, "val")
+    cases = cases.select(strong_enough(cases.features, plan.job.min_wind_kt))
+    if not len(cases):
+        return Validation(None, np.zeros((0, len(LEADS_H), 2)))
     return Validation(cases, plan.cliper.predict_km(cases.features))

@@ -20,7 +20,8 @@ from eyewall.contracts.jobs import VerifyJob
 from eyewall.records.schema import RecordsSchema, read_schema
 from eyewall.records.statistics import skew
 from eyewall.storage import Artifact
-from eyewall.verification.forecasts import Positions, RecordImages, baselines, model_positions
+from eyewall.verification.coverage import answers_by_source, coverage_scores
+from eyewall.verification.forecasts import ModelAnswer, Positions, RecordImages, baselines, model_answer
 from eyewall.verification.metrics import Bools, Floats, track_errors
 from eyewall.verification.report import (
     METHODS,
@@ -69,10 +70,12 @@ def evaluate(
     cases = sample.cases
     simple = baselines(cases, sample.fit_cases)
     positions = dict(simple.positions)
+    answers: dict[str, ModelAnswer] = {}
     for name, model in (("model", candidate), ("incumbent", incumbent)):
         if model is not None:
             tell(f"{name} {model.uri}: forecasts for {len(cases)} cases")
-            positions[name] = model_positions(model, cases, images)
+            answers[name] = model_answer(model, cases, images)
+            positions[name] = answers[name].positions
     tell("scoring")
     errors = _errors(sample, positions)
     stage = stages(cases.storm_id, cases.base_time, sample.truth)
@@ -85,6 +88,8 @@ def evaluate(
         incumbent=_incumbent(job, incumbent),
         leads=lead_scores(errors, everything(errors), job.resamples, job.seed),
         slices=sliced_scores(errors, slicings, job.resamples, job.seed),
+        coverage=coverage_scores(errors, answers.get("model"), job.resamples, job.seed),
+        answers=answers_by_source(answers.get("model")),
     )
     return Evaluation(report, errors, cases.base_time, stage, intensity, framed)
 

@@ -21,6 +21,9 @@ from eyewall.contracts.features import (
     LEADS_H,
     OUT_LAT_DEG,
     OUT_LON_DEG,
+    OUT_RADIUS_68_KM,
+    OUT_RADIUS_95_KM,
+    OUT_SOURCE,
     PAST_LAT_DEG,
     PAST_LON_DEG,
     STORM_ID,
@@ -95,22 +98,35 @@ class RecordImages:
         return mask
 
 
-def model_positions(model: VerifiedModel, cases: Cases, images: RecordImages | None) -> Positions:
-    """A model's positions; cases without a frame in ``images`` are asked without images (masks at 0)."""
+@dataclass(frozen=True)
+class ModelAnswer:
+    """What a model says of each case."""
+
+    positions: Positions
+    radii_km: dict[str, Floats]  #: OUT_RADIUS_68_KM and OUT_RADIUS_95_KM → [n, l]; empty where it gives none
+    source: np.ndarray | None  #: [n] index of SOURCES; None where it does not say
+
+
+def model_answer(model: VerifiedModel, cases: Cases, images: RecordImages | None) -> ModelAnswer:
+    """A model's answers; cases without a frame in ``images`` are asked without images (masks at 0)."""
     predict = model.load()
-    lat, lon = (np.full((len(cases), len(LEADS_H)), np.nan) for _ in range(2))
+    wanted = (len(cases), len(LEADS_H))
+    found = {name: np.full(wanted, np.nan) for name in (OUT_LAT_DEG, OUT_LON_DEG)}
     left = np.ones(len(cases), dtype=np.bool_)
 
     def ask(index: np.ndarray, extra: Arrays) -> None:
         answer = predict({name: values[index] for name, values in cases.features.items()} | extra)
-        for target, name in ((lat, OUT_LAT_DEG), (lon, OUT_LON_DEG)):
+        for name in (OUT_LAT_DEG, OUT_LON_DEG):
             if name not in answer or answer[name].shape != (len(index), len(LEADS_H)):
                 shape = answer[name].shape if name in answer else None
                 raise InputError(
                     f"model {model.uri!r} answers {name} in the shape {shape} instead of"
                     f" {(len(index), len(LEADS_H))}: give one with the signature of eyewall.contracts.features"
                 )
-            target[index] = answer[name]
+        for name in (OUT_LAT_DEG, OUT_LON_DEG, *_RADII, OUT_SOURCE):
+            if name in answer:
+                whole = found.setdefault(name, np.full((len(cases), *answer[name].shape[1:]), np.nan))
+                whole[index] = answer[name]
         left[index] = False
 
     if images is not None and model.may_take_images:
@@ -119,4 +135,9 @@ def model_positions(model: VerifiedModel, cases: Cases, images: RecordImages | N
     rest = np.flatnonzero(left)
     for start in range(0, len(rest), BATCH):
         ask(rest[start : start + BATCH], {})
-    return lat, lon
+    radii = {name: found[name] for name in _RADII if found.get(name) is not None and found[name].shape == wanted}
+    source = found.get(OUT_SOURCE)
+    return ModelAnswer((found[OUT_LAT_DEG], found[OUT_LON_DEG]), radii, None if source is None else source.astype(int))
+
+
+_RADII = (OUT_RADIUS_68_KM, OUT_RADIUS_95_KM)

@@ -1,4 +1,7 @@
-"""``skill.png``: mean error with its 95 % interval by lead for the methods, and skill over CLIPER below it."""
+"""``skill.png``: mean error with its 95 % interval by lead for the methods, and skill over CLIPER below it.
+
+``calibration.png``: whether the candidate's circles hold what they say.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +40,40 @@ def draw_skill(report: Report, path: Path) -> None:
             _bars(below, report, method, shift, "skill_pct", "skill_ci95_pct")
     _dress(above, below, report)
     figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def draw_calibration(report: Report, path: Path) -> None:
+    """Draw the circles' coverage by lead, and their radii against what they claim to be, into the PNG ``path``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 4.2), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    hours = [int(lead) for lead in report.coverage]
+    for level, colour, shift in ((68, "#D55E00", -_DODGE_H), (95, "#0072B2", _DODGE_H)):
+        held = [getattr(at, f"within_{level}_pct") for at in report.coverage.values()]
+        ranges = [getattr(at, f"within_{level}_ci95_pct") for at in report.coverage.values()]
+        spans = [(v - r[0], r[1] - v) if r else (0.0, 0.0) for v, r in zip(held, ranges, strict=True)]
+        bars = [[max(span[side], 0.0) for span in spans] for side in (0, 1)]
+        left.errorbar([h + shift for h in hours], held, yerr=bars, fmt="o", color=colour, label=f"circle of {level} %")
+        left.axhline(level, color=colour, linewidth=1, linestyle="--")
+    left.set(ylim=(40, 100), xlabel="lead (hours)", ylabel="outcomes inside (%)", title="coverage")
+    left.set_xticks(hours)
+    left.legend(frameon=False, loc="lower right")
+    for (lead, at), colour in zip(report.coverage.items(), _LEAD_COLOURS, strict=False):
+        radii, errors = [b.radius_68_km for b in at.bins], [b.error_68_km for b in at.bins]
+        right.loglog(radii, errors, "o-", color=colour, markersize=4, label=f"{lead} h")
+    ends = [b.radius_68_km for at in report.coverage.values() for b in at.bins] or [1.0]
+    right.loglog([min(ends), max(ends)], [min(ends), max(ends)], color="#333333", linewidth=1, linestyle="--")
+    right.set(xlabel="mean radius of the 68 % circle (km)", ylabel="68 % of errors are below (km)", title="by fifths")
+    right.legend(frameon=False)
+    _clean(left, right)
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+#: By lead, of Okabe and Ito.
+_LEAD_COLOURS: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 
 
 def _bars(axes: "Axes", report: Report, method: str, shift_h: float, value: str, interval: str) -> None:

@@ -110,6 +110,27 @@ def _by_hours(leads: dict[str, LeadScores]) -> dict[str, LeadScores]:
 Leads = Annotated[dict[str, LeadScores], AfterValidator(_by_hours)]
 
 
+class CoverageBin(_Part):
+    """A fifth of the cases at a lead, by the size of the circle that the model draws."""
+
+    n: int = Field(ge=1)
+    radius_68_km: float = Field(description="mean radius of their 68 % circles")
+    error_68_km: float = Field(description="what 68 % of their errors do not exceed; the same in a calibrated model")
+
+
+class Coverage(_Part):
+    """How many outcomes the candidate's circles of 68 and 95 % hold at one lead."""
+
+    n: int = Field(ge=1)
+    within_68_pct: float
+    within_68_ci95_pct: Interval | None = Field(None, description="95 % interval by resampling storms")
+    within_95_pct: float
+    within_95_ci95_pct: Interval | None = None
+    radius_68_km: float = Field(description="mean radius")
+    radius_95_km: float
+    bins: tuple[CoverageBin, ...] = Field(description="from the smallest circles to the largest")
+
+
 class Verified(_Part):
     """A model that was verified: where it is, and what its card says of the seasons it has seen."""
 
@@ -158,6 +179,13 @@ class Report(_Part):
     incumbent: Verified | None = None
     leads: Leads = Field(min_length=1, description="lead in hours → scores")
     slices: dict[str, dict[str, Leads]] = Field(default_factory=dict, description="slicing → class → lead → scores")
+    coverage: dict[str, Coverage] = Field(
+        default_factory=dict, description="lead in hours → coverage of the candidate's circles; empty where it has none"
+    )
+    answers: dict[str, int] | None = Field(
+        None, description="what the candidate's answers rest on → cases: cliper where inputs were missing or unlike"
+        " its training; null where it does not say",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from eyewall.verification.report import Report
 from eyewall.verification.verified_model import VerifiedModel, find_model
 
 #: Raised whenever the same inputs would give another report.
-FORMAT = 2
+FORMAT = 3
 REPORT_NAME, CASES_NAME, PLOT_NAME = "report.json", "cases.csv", "skill.png"
 
 #: Fields that do not change the result: where it goes, and what the inputs are called (their sums count).
@@ -100,6 +100,7 @@ def _stable(store: Store, name: str | None) -> str | None:
 
 def _verify(job: VerifyJob, store: Store, inputs: Inputs, config: dict[str, Any], path: str) -> Manifest:
     from eyewall.verification.evaluate import evaluate, write_cases
+    from eyewall.verification.model_card import CALIBRATION_PLOT, CARD_MD, card_text
 
     with progress("verify") as advance:
         evaluation = evaluate(
@@ -109,10 +110,15 @@ def _verify(job: VerifyJob, store: Store, inputs: Inputs, config: dict[str, Any]
             (folder / REPORT_NAME).write_bytes(to_bytes(evaluation.report))
             write_cases(folder / CASES_NAME, evaluation)
             if job.plots:
-                from eyewall.verification.plot import draw_skill
+                from eyewall.verification.plot import draw_calibration, draw_skill
 
                 advance(0, "drawing")
                 draw_skill(evaluation.report, folder / PLOT_NAME)
+                if evaluation.report.coverage:
+                    draw_calibration(evaluation.report, folder / CALIBRATION_PLOT)
+            if inputs.candidate is not None and inputs.candidate.card is not None:
+                text = card_text(evaluation.report, inputs.candidate.card, plots=job.plots)
+                (folder / CARD_MD).write_text(text, encoding="utf-8")
             manifest = Manifest(
                 kind="evaluation",
                 code_version=__version__,

@@ -3,7 +3,7 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from eyewall.verification.report import LeadScores, Report, Score
+from eyewall.verification.report import Coverage, LeadScores, Report, Score
 
 #: Rows of the table: method → what people call it.
 TITLES = {
@@ -28,6 +28,8 @@ def report_table(report: Report) -> Table:
             table.add_row(title, *(_cell(score) for score in scores), style="bold" if method == "model" else None)
     if report.candidate is not None:
         table.add_row("model's skill", *(_skill(lead) for lead in report.leads.values()))
+    if report.coverage:
+        table.add_row("in 68/95 % circle", *(_held(report.coverage.get(lead)) for lead in report.leads))
     table.add_row("cases", *(str(lead.n) for lead in report.leads.values()), style="dim")
     table.add_row("storms", *(str(lead.storms) for lead in report.leads.values()), style="dim")
     return table
@@ -72,6 +74,10 @@ def _cell(score: Score | None) -> str:
     low, high = score.ci95_km
     digits = 1 if high < 100 else 0
     return f"{score.mean_km:.1f}\n{low:.{digits}f}-{high:.{digits}f}"  # two lines: five leads fit into 80 columns
+
+
+def _held(coverage: Coverage | None) -> str:
+    return "-" if coverage is None else f"{coverage.within_68_pct:.0f}/{coverage.within_95_pct:.0f} %"
 
 
 def _skill(lead: LeadScores) -> str:

@@ -8,6 +8,8 @@ import sys
 import pytest
 from airflow_home import ROOT
 
+from eyewall.contracts.split_study import NETWORKS, TAUGHT
+
 FILES = sorted((ROOT / "dags").glob("*.py"))
 #: Task → tasks right after it.
 STRUCTURE = {
@@ -25,6 +27,16 @@ STRUCTURE = {
     "dispatch": {"dispatch": set()},
     "job": {"job": set()},
     "sweep": {"sweep": set()},
+    "split_study": {
+        **{f"train_{name}": {f"score_{name}"} for name in NETWORKS},
+        "train_channels_32": {"score_channels_32", "privacy", *(f"train_{name}" for name in TAUGHT)},
+        **{f"score_{name}": {"measure_cifar10"} for name in NETWORKS},
+        "privacy": {"measure_cifar10"},
+        "measure_cifar10": {"measure_caffenet"},
+        "measure_caffenet": {"measure_typhoon", "report"},
+        "measure_typhoon": {"report"},
+        "report": set(),
+    },
 }
 HEAVY = ("tensorflow", "tf_keras", "keras", "satpy", "pyresample", "xarray", "pandas", "numpy", "h5py", "matplotlib")
 

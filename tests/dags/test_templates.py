@@ -179,3 +179,61 @@ def test_the_form_of_a_sweep_reaches_its_commands(render):
     assert search.best.startswith(f"receipts/sweep/{RUN}")
     assert search.best.endswith("/sweep.json")
     assert render("sweep", "sweep", {"space": "x.yaml"}).options["name"].startswith(f"sweep-{RUN}")
+
+
+STUDY = {"images": "packs/cifar10.npz", "client_cpu": 0.25, "requests": 5, "link": "proxy"}
+
+
+def study_receipt(task_id: str) -> str:
+    return receipt(task_id).replace("retrain", "split_study")
+
+
+def test_the_study_trains_what_the_contract_names_and_bottlenecks_learn_from_the_widest(render):
+    wide = render("split_study", "train_channels_32", STUDY).job(SETTINGS, "receipts/r.json")
+    squeezed = render("split_study", "train_bottleneck_11", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
+
+    assert (wide.images, wide.channels, wide.bottleneck, wide.teacher_ref) == ("packs/cifar10.npz", 32, None, None)
+    assert (squeezed.bottleneck, squeezed.wire, squeezed.epochs) == (11, "int8", 6)
+    assert squeezed.teacher_ref == study_receipt("train_channels_32")
+    assert render("split_study", "train_channels_8", {**STUDY, "epochs": 2}).arguments["epochs"] == "2"
+    scored = render("split_study", "score_channels_8", STUDY).job(SETTINGS, "receipts/r.json")
+    assert (scored.network_ref, scored.images) == (study_receipt("train_channels_8"), "packs/cifar10.npz")
+
+
+def test_the_form_of_the_study_reaches_its_measurements(render):
+    for part, batch in (("cifar10", 32), ("caffenet", 1)):
+        job = render("split_study", f"measure_{part}", STUDY).job(SETTINGS, "receipts/r.json")
+        assert (job.part, job.batch, job.client_cpu, job.requests, job.link) == (part, batch, 0.25, 5, "proxy")
+    conf = {**STUDY, "model": "models/a", "records": "records/b"}
+    typhoon = render("split_study", "measure_typhoon", conf).job(SETTINGS, "receipts/r.json")
+    assert (typhoon.model_ref, typhoon.records_ref) == ("models/a", "records/b")
+    privacy = render("split_study", "privacy", STUDY).job(SETTINGS, "receipts/r.json")
+    assert privacy.cuts == ("pool1", "pool2", "pool3", "logits")
+
+
+def test_the_third_part_is_skipped_where_the_form_names_no_model(render):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException, match="the form names no model_ref and no records_ref"):
+        render("split_study", "measure_typhoon", STUDY).execute({})
+
+
+@pytest.mark.parametrize("third", [True, False], ids=["three parts", "two parts"])
+def test_the_report_is_of_the_parts_that_were_asked_for(render, third):
+    conf = {**STUDY, "model": "models/a", "records": "records/b"} if third else STUDY
+    job = render("split_study", "report", conf).job(SETTINGS, "receipts/r.json")
+
+    parts = ("cifar10", "caffenet", "typhoon") if third else ("cifar10", "caffenet")
+    assert job.measurement_refs == tuple(study_receipt(f"measure_{part}") for part in parts)
+    assert study_receipt("score_channels_1") in job.score_refs
+    assert job.score_refs[-1] == study_receipt("privacy")
+
+
+@pytest.mark.parametrize("verb_task", [("ingest", "ingest"), ("retrain", "records"), ("forecast", "forecast")])
+def test_an_unknown_stream_is_refused_with_those_there_are(render, verb_task):
+    task = render(*verb_task, {"stream": "nowhere", "slot_from": "2015-08-01", "slot_to": "2015-08-02"})
+
+    with pytest.raises(
+        ContractError, match=r"no stream 'nowhere' in the settings: streams are \['himawari9', 'other'\]"
+    ):
+        task.job(SETTINGS, "receipts/r.json")

@@ -17,6 +17,9 @@ from eyewall.contracts.features import (
     OUT_DISPLACEMENT_KM,
     OUT_LAT_DEG,
     OUT_LON_DEG,
+    OUT_RADIUS_68_KM,
+    OUT_RADIUS_95_KM,
+    OUT_SOURCE,
     PAST_FIX_VALID,
     PAST_LAT_DEG,
     PAST_LON_DEG,
@@ -24,9 +27,11 @@ from eyewall.contracts.features import (
     PAST_PRESSURE_VALID,
     PAST_WIND_KT,
     PAST_WIND_VALID,
+    SOURCES,
     ImageSpec,
 )
 from eyewall.contracts.features import IMAGES as IMAGES_KEY
+from eyewall.models.card import Spread
 from eyewall.models.forecaster import Forecaster
 from eyewall.models.registry import NETWORKS, build, images_of
 
@@ -69,15 +74,17 @@ def test_a_shrinkage_of_zero_is_cliper_at_that_lead_alone(
     assert np.abs(full - cliper).max() > 1.0
 
 
-def test_without_an_image_fusion_gives_the_track_only_answer(parts: dict[str, Any], batch: dict[str, Any]) -> None:
-    """Exactly its track network's, whatever the image branch has learned."""
+def test_without_an_image_fusion_gives_the_answer_of_its_track_network(
+    parts: dict[str, Any], batch: dict[str, Any]
+) -> None:
+    """Exactly, whatever the image branch has learned."""
     fusion = learned("fusion", parts)
-    track = build("track", IMAGES, sizes=SMALL["track"], **parts)
-    track.network.set_weights(fusion.network._track.get_weights())
     blind = without_images(batch)
+    cliper_km, (track, *_) = fusion.prepare(blind)
+    alone = fusion.answer(blind, cliper_km, fusion.network._track(track))[OUT_DISPLACEMENT_KM].numpy()
 
-    assert fusion(blind)[OUT_DISPLACEMENT_KM].numpy().tolist() == track(blind)[OUT_DISPLACEMENT_KM].numpy().tolist()
-    assert np.abs(fusion(batch)[OUT_DISPLACEMENT_KM] - track(batch)[OUT_DISPLACEMENT_KM]).max() > 1.0
+    assert fusion(blind)[OUT_DISPLACEMENT_KM].numpy().tolist() == alone.tolist()
+    assert np.abs(fusion(batch)[OUT_DISPLACEMENT_KM] - alone).max() > 1.0
 
 
 def test_without_an_image_the_image_model_is_cliper(parts: dict[str, Any], batch: dict[str, Any]) -> None:
@@ -165,6 +172,87 @@ def test_the_forecast_positions_are_where_the_displacements_lead(parts: dict[str
 
     assert out[OUT_LAT_DEG].shape == (32, len(LEADS_H))
     assert distance_km(out[OUT_LAT_DEG], out[OUT_LON_DEG], *want).max() < 0.01
+
+
+SPREAD = Spread(
+    factor_68=(1.25,) * 5,
+    factor_95=(2.5,) * 5,
+    cliper_68_km=(30.0, 60.0, 130.0, 310.0, 520.0),
+    cliper_95_km=(70.0, 150.0, 330.0, 800.0, 1300.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        pytest.param(PAST_FIX_VALID, lambda v: np.where(np.arange(9) == 4, 0.0, v), id="no fix 24 h ago"),
+        pytest.param(PAST_LAT_DEG, lambda v: v + 60.0, id="further north than any storm of the fit"),
+        pytest.param(PAST_WIND_KT, lambda v: v + 200.0, id="stronger than any storm of the fit"),
+    ],
+)
+def test_missing_or_unheard_of_inputs_give_cliper_and_it_is_said(
+    name: str, change: Any, parts: dict[str, Any], batch: dict[str, Any]
+) -> None:
+    """The same sample among others is answered by CLIPER, exactly, with CLIPER's circles; the others are not."""
+    model = learned("track", parts, spread=SPREAD)
+    usual = model.forecast(batch)
+    values = np.array(batch[name])
+    values[3] = change(values[3])
+    out = {key: v.numpy() for key, v in model.forecast(batch | {name: tf.constant(values)}).items()}
+
+    assert usual[OUT_SOURCE].numpy()[3] == SOURCES.index("track")
+    assert out[OUT_SOURCE][3] == SOURCES.index("cliper")
+    assert out[OUT_DISPLACEMENT_KM][3].tolist() == out[OUT_CLIPER_DISPLACEMENT_KM][3].tolist()
+    assert out[OUT_RADIUS_68_KM][3].tolist() == pytest.approx(SPREAD.cliper_68_km)
+    assert out[OUT_RADIUS_95_KM][3].tolist() == pytest.approx(SPREAD.cliper_95_km)
+    rest = np.arange(32) != 3
+    assert out[OUT_DISPLACEMENT_KM][rest].tolist() == usual[OUT_DISPLACEMENT_KM].numpy()[rest].tolist()
+
+
+def test_the_cases_of_the_fit_are_all_inside_its_range(parts: dict[str, Any], cases: Any) -> None:
+    """So that nothing that was trained on is answered by CLIPER."""
+    features = {name: tf.constant(values) for name, values in cases.features.items()}
+
+    assert learned("track", parts).forecast(features)[OUT_SOURCE].numpy().tolist() == [1.0] * len(cases)
+
+
+def test_a_model_of_which_validation_left_nothing_says_that_it_is_cliper(
+    parts: dict[str, Any], batch: dict[str, Any]
+) -> None:
+    """All shrinkages 0."""
+    assert not learned("track", parts, shrinkage=(0.0,) * 5).forecast(batch)[OUT_SOURCE].numpy().any()
+
+
+def test_fusion_says_for_each_sample_whether_it_saw_an_image(parts: dict[str, Any], batch: dict[str, Any]) -> None:
+    """The batch has samples with frames and without."""
+    source = learned("fusion", parts).forecast(batch)[OUT_SOURCE].numpy()
+    seen = batch[IMAGE_VALID].numpy().max(axis=1) > 0
+
+    assert set(np.unique(seen)) == {False, True}
+    assert source.tolist() == [float(SOURCES.index("fusion" if s else "track")) for s in seen]
+
+
+def test_radii_follow_the_expected_error(parts: dict[str, Any], batch: dict[str, Any]) -> None:
+    """Factor × scale × expected error, which differs from case to case once it is learned and is 1 before."""
+    untrained = build("track", IMAGES, sizes=SMALL["track"], spread=SPREAD, **parts).forecast(batch)
+    out = learned("track", parts, spread=SPREAD).forecast(batch)
+
+    # 1.25 × (20, 40, 90, 200, 350) km
+    assert untrained[OUT_RADIUS_68_KM].numpy()[7] == pytest.approx([25.0, 50.0, 112.5, 250.0, 437.5])
+    r68, r95 = out[OUT_RADIUS_68_KM].numpy(), out[OUT_RADIUS_95_KM].numpy()
+    assert r95 == pytest.approx(2 * r68, rel=1e-5)
+    assert r68.min() > 0
+    assert r68[:, 2].std() > 1.0
+
+
+def test_the_mean_of_the_members_is_the_answer(parts: dict[str, Any], batch: dict[str, Any]) -> None:
+    """Two members, by hand."""
+    model = learned("track", parts)
+    cliper_km, (vector,) = model.prepare(batch)
+    first, second = (model.corrected_km(cliper_km, member(vector)).numpy() for member in model.network.members)
+
+    assert model(batch)[OUT_DISPLACEMENT_KM].numpy() == pytest.approx((first + second) / 2, abs=0.05)
+    assert np.abs(first - second).max() > 1.0
 
 
 def test_a_model_with_images_needs_records_with_images() -> None:

@@ -17,14 +17,21 @@ from eyewall.contracts.features import (
     OUT_DISPLACEMENT_KM,
     OUT_LAT_DEG,
     OUT_LON_DEG,
+    OUT_RADIUS_68_KM,
+    OUT_RADIUS_95_KM,
+    OUT_SOURCE,
     ImageSpec,
     input_shapes,
 )
-from eyewall.models.card import LeadSkill, ModelCard, Normalisation
+from eyewall.models.card import LeadSkill, ModelCard, Normalisation, Spread
 from eyewall.models.export import export
 from eyewall.models.forecaster import Forecaster
 from eyewall.models.predict import load_predictor
 from eyewall.models.registry import build
+
+SPREAD = Spread(
+    factor_68=(1.5,) * 5, factor_95=(3.0,) * 5, cliper_68_km=(30.0,) * 5, cliper_95_km=(70.0,) * 5
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +41,7 @@ def fusion(cases: Any) -> Forecaster:
 
     model = build(
         "fusion", IMAGES, sizes=SMALL["fusion"], cliper=Cliper.fit(cases).to_json(),
-        scale_km=(20.0, 40.0, 90.0, 200.0, 350.0), normalisation=Normalisation(),
+        scale_km=(20.0, 40.0, 90.0, 200.0, 350.0), normalisation=Normalisation(), spread=SPREAD,
     )  # fmt: skip
     rng = np.random.default_rng(5)
     model.set_weights([w + rng.normal(0, 0.2, w.shape).astype(np.float32) for w in model.get_weights()])
@@ -68,6 +75,9 @@ def test_the_signature_has_the_contracts_inputs_and_outputs(folder: Path) -> Non
         OUT_CLIPER_DISPLACEMENT_KM: (None, len(LEADS_H), 2),
         OUT_LAT_DEG: (None, len(LEADS_H)),
         OUT_LON_DEG: (None, len(LEADS_H)),
+        OUT_SOURCE: (None,),
+        OUT_RADIUS_68_KM: (None, len(LEADS_H)),
+        OUT_RADIUS_95_KM: (None, len(LEADS_H)),
     }
 
 
@@ -143,7 +153,7 @@ def card() -> ModelCard:
         best_step=5, loss_first=0.9, loss_last=0.4,
         val_km={"24": LeadSkill(n=9, model=180.5, cliper=190.25), "72": LeadSkill(n=0, model=None, cliper=None)},
         shrinkage={"24": 0.8, "72": 0.0}, cliper={"form": "linear"}, scale_km=(1.0, 2.0, 3.0, 4.0, 5.0),
-        normalisation=Normalisation(wind_mean_kt=55.5),
+        normalisation=Normalisation(wind_mean_kt=55.5), min_wind_kt=34.0, spread=SPREAD,
     )  # fmt: skip
 
 
@@ -153,6 +163,19 @@ def test_a_card_reads_back_as_written(tmp_path: Path) -> None:
 
     assert ModelCard.read(tmp_path) == card()
     assert card().to_bytes() == card().to_bytes()
+
+
+def test_a_card_of_before_the_circles_is_still_read(tmp_path: Path) -> None:
+    """Served versions keep the card that they were published with."""
+    import json
+
+    values = json.loads(card().to_bytes())
+    (tmp_path / "model.json").write_text(json.dumps({k: v for k, v in values.items() if k not in _NEW}))
+
+    assert ModelCard.read(tmp_path) == card().model_copy(update={"spread": None, "min_wind_kt": 0.0})
+
+
+_NEW = ("spread", "min_wind_kt")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from eyewall.contracts.layout import frame_path
 from eyewall.contracts.manifest import Manifest
 from eyewall.serving import forecast_step
 from eyewall.serving.active_storms import active_storms
-from eyewall.serving.forecast_files import TrackForecast, as_geojson
+from eyewall.serving.forecast_files import TrackForecast, as_geojson, as_json, forecasts_of
 
 SPEC = ImageSpec(frames=2, px=8, km_per_px=50.0)
 BASE = pd.Timestamp("2016-09-12 06:00")
@@ -376,6 +376,59 @@ def test_the_same_map_is_the_same_bytes():
     forecast = TrackForecast(storm, "track", 1, [{"lead_h": 6, "lat_deg": 16.4, "lon_deg": 129.6}])
     assert draw_forecast(forecast, [], truth=True) == draw_forecast(forecast, [], truth=True)
     assert draw_forecast(forecast, []) != draw_forecast(forecast, [], truth=True)
+
+
+# --- circles, and what an answer rests on
+
+
+def answer(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    """A model's answer for one storm that stays where it is, with circles."""
+    rows = {f.OUT_LAT_DEG: 16.0, f.OUT_LON_DEG: 130.4, f.OUT_RADIUS_68_KM: 81.26, f.OUT_RADIUS_95_KM: 166.0}
+    return {name: np.full((1, 5), value) for name, value in rows.items()} | {f.OUT_SOURCE: np.array([1.0])} | changes
+
+
+def forecast_of(outputs: dict[str, np.ndarray]) -> TrackForecast:
+    (storm,), _ = active_storms(fixes("201614", 10.0, 140.0), BASE)
+    (made,) = forecasts_of([storm], outputs, "track", 1, [()])
+    return made
+
+
+def test_circles_and_source_are_in_the_files():
+    made = forecast_of(answer())
+    stored = as_json(made, with_truth=False)
+    assert stored["source"] == "track"
+    assert stored["forecast"][2]["radius_68_km"] == 81.3
+    assert stored["forecast"][2]["radius_95_km"] == 166.0
+    assert "radius_68_km" not in stored["cliper"]
+    assert as_geojson(made)["features"][2]["properties"]["radius_68_km"] == 81.3
+    assert "radius_68_km" not in as_geojson(made)["features"][1]["properties"]  # the base fix has none
+
+
+def test_an_answer_that_is_clipers_says_so():
+    assert as_json(forecast_of(answer(**{f.OUT_SOURCE: np.array([0.0])})), with_truth=False)["source"] == "cliper"
+
+
+def test_a_model_of_before_the_circles_is_stored_without():
+    plain = {name: value for name, value in answer().items() if name in (f.OUT_LAT_DEG, f.OUT_LON_DEG)}
+    stored = as_json(forecast_of(plain), with_truth=False)
+    assert "source" not in stored
+    assert sorted(stored["forecast"][0]) == ["lat_deg", "lead_h", "lon_deg"]
+
+
+@pytest.mark.parametrize("radius", [pytest.param(np.nan, id="NaN"), pytest.param(-3.0, id="negative")])
+def test_a_radius_that_is_none_is_left_out_and_the_forecast_stays(radius):
+    made = forecast_of(answer(**{f.OUT_RADIUS_68_KM: np.full((1, 5), radius)}))
+    assert sorted(made.points[0]) == ["lat_deg", "lead_h", "lon_deg", "radius_95_km"]
+
+
+def test_the_circles_are_drawn():
+    from eyewall.serving.map import draw_forecast
+
+    with_circles = forecast_of(answer())
+    bare = TrackForecast(with_circles.storm, "track", 1, [
+        {k: v for k, v in p.items() if not k.startswith("radius")} for p in with_circles.points
+    ])  # fmt: skip
+    assert draw_forecast(with_circles, []) != draw_forecast(bare, [])
 
 
 @pytest.mark.shared_data

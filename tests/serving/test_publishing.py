@@ -10,6 +10,7 @@ from tiny_models import INPUTS, U, X, decide, put_model, saved_model
 
 from eyewall.contracts.errors import ContractError, EyewallError, InputError, NothingNew, ServingError, StorageError
 from eyewall.contracts.jobs import PublishJob
+from eyewall.contracts.manifest import Manifest
 from eyewall.serving import promote, publish_step, warmup
 from eyewall.serving import repository as version_repository
 from eyewall.serving.client import Client
@@ -42,6 +43,20 @@ def test_the_published_files_are_the_models_own_with_its_card_and_a_warm_up_reco
     (log,) = warmup.read(folder)
     assert log.predict_log.request.model_spec.name == "track"
     assert sorted(log.predict_log.request.inputs) == ["u", "x"]
+
+
+def test_the_card_that_its_verification_wrote_goes_along(repository):
+    """Text and pictures, and not the table of cases; a decision whose evaluation is gone publishes without."""
+    files = {"card.md": "# Model\n", "skill.png": "a", "calibration.png": "b", "cases.csv": "c", "report.json": "{}"}
+    with repository.store.staging("evaluations/e") as folder:
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        repository.store.commit(folder, "evaluations/e", Manifest(kind="evaluation", code_version="test"))
+    repository.publish(2.0)
+    extra = Path(repository.url) / "serving/track/1/assets.extra"
+    assert (extra / "card.md").read_text() == "# Model\n"
+    assert {p.name for p in extra.iterdir()} >= {"card.md", "skill.png", "calibration.png", "model.json"}
+    assert not (extra / "cases.csv").exists()
 
 
 def test_tensorflow_itself_reads_the_warm_up_file(repository):
@@ -148,8 +163,8 @@ def damaged_on_the_way(monkeypatch, damage) -> None:
     """Let ``damage(folder)`` happen to a version between its copy and the server's load, as a bad disk would."""
     original = version_repository.register
 
-    def register(store, name, model, approved_by):
-        number = original(store, name, model, approved_by)
+    def register(store, name, model, approved_by, evaluation):
+        number = original(store, name, model, approved_by, evaluation)
         damage(Path(store.full(f"serving/{name}/{number}")))
         return number
 

@@ -243,3 +243,16 @@ def test_a_replica_without_dtensors_variables_does_not_train_alone(make_job: Job
 
     assert process.returncode == 65
     assert "number 0 of 1 in DTENSOR_JOBS, and TF_CONFIG number 0 of 2" in err
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_shared_out_member_by_member_with_the_losses_of_one_process(make_job: JobMaker) -> None:
+    """The track model of eight members and its network for the spread, on two devices: every loss within 1e-4."""
+    from eyewall.training.step import run
+
+    values: dict[str, Any] = {"model": "track", "steps": 6, "checkpoint_every": 3}
+    one = make_job(run="one", **values)
+    alone = losses(one, run(one).summary)
+    two = make_job(run="mesh", strategy="model_parallel", devices=2, **values)
+
+    assert losses(two, finish(start(two))[0]) == pytest.approx(alone, abs=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eyewall.training.loss import DELTA, loss_sum
+from eyewall.training.loss import DELTA, difficulty_loss_sum, loss_sum
 
 SCALE = np.array([50.0, 100.0], np.float32)
 WEIGHT = np.array([1.0, 2.0], np.float32)
@@ -58,3 +58,30 @@ def test_shares_of_a_batch_add_up_to_the_whole() -> None:
     halves = [total(predicted[part], target[part], valid[part]) for part in (slice(0, 4), slice(4, 8))]
 
     assert sum(halves) == pytest.approx(total(predicted, target, valid), rel=1e-6)
+
+
+def test_the_expected_error_settles_at_the_mean_error_of_such_cases() -> None:
+    """Errors of 25, 50 and 150 km at scale 50 are 0.5, 1 and 3: the loss is least at their mean, log 1.5."""
+    target = tf.constant([[[25.0, 0.0], [0.0, 0.0]], [[0.0, 50.0], [0.0, 0.0]], [[-150.0, 0.0], [0.0, 0.0]]])
+    valid = tf.constant([[1.0, 0.0]] * 3)
+
+    def loss(value: float) -> float:
+        log_difficulty = tf.fill((3, 2), np.float32(value))
+        return float(difficulty_loss_sum(log_difficulty, tf.zeros((3, 2, 2)), target, valid, SCALE, WEIGHT))
+
+    least = min(np.linspace(-1.0, 1.5, 251), key=loss)
+    assert least == pytest.approx(np.log(1.5), abs=0.011)
+    # At log 1: 0 + 0.5, 0 + 1 and 0 + 3
+    assert loss(0.0) == pytest.approx(4.5, abs=1e-5)
+
+
+def test_the_expected_error_does_not_pull_at_the_forecast() -> None:
+    """Otherwise a network could buy a lower loss by predictable errors."""
+    predicted = tf.Variable([[[30.0, 40.0], [9.0, -7.0]]])
+    with tf.GradientTape() as tape:
+        loss = difficulty_loss_sum(
+            tf.zeros((1, 2)), predicted, tf.zeros((1, 2, 2)), tf.ones((1, 2)), SCALE, WEIGHT
+        )  # fmt: skip
+
+    assert float(loss) > 0
+    assert tape.gradient(loss, predicted) is None

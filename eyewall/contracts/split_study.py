@@ -1,0 +1,24 @@
+"""The split study's networks, named once: what `eyewall split study` and the DAG ``split_study`` train and score."""
+
+from typing import Any, Final
+
+#: Filters at the cut: the paper's.
+CHANNELS: Final = (1, 4, 8, 12, 16, 20, 24, 28, 32)
+#: Channels of the cuts that are squeezed by a trained bottleneck.
+BOTTLENECKS: Final = (4, 8, 11)
+#: The unchanged network: what losses are reckoned against, and the bottlenecks' teacher.
+TEACHER: Final = "channels_32"
+
+#: Name of a network → the fields of its NetworkJob, without images and teacher.
+NETWORKS: Final[dict[str, dict[str, Any]]] = {
+    **{f"channels_{number}": {"channels": number} for number in CHANNELS},
+    **{
+        f"bottleneck_{number}": {"bottleneck": number, "wire": "int8", "epochs": 8, "learning_rate": 0.02}
+        for number in BOTTLENECKS
+    },
+}
+#: Those that learn from the teacher.
+TAUGHT: Final = tuple(name for name in NETWORKS if name.startswith("bottleneck"))
+#: Cuts whose features a decoder tries to turn back into images, of the teacher.
+PRIVACY_CUTS: Final = ("pool1", "pool2", "pool3", "logits")
+PARTS: Final = ("cifar10", "caffenet", "typhoon")

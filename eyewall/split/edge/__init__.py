@@ -1,0 +1,1 @@
+"""The sensor side of a split model: frames in, features over a link that comes and goes, one answer a frame."""

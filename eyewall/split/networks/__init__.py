@@ -1,0 +1,1 @@
+"""The networks of the split study, each with its cut layers named."""

@@ -1,0 +1,139 @@
+"""The step ``eyewall train-network``: an image pack → a trained network of the split study, found or made.
+
+The checkpoint of an unfinished training is runs/network-<digest>/epoch.npz, replaced after every epoch and removed
+when the network is committed: the same command goes on where a killed one stopped.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from eyewall.contracts.errors import InputError
+from eyewall.contracts.jobs import NetworkJob
+from eyewall.contracts.layout import run_dir
+from eyewall.contracts.manifest import Receipt
+from eyewall.split.image_pack import ImagePack, Images
+from eyewall.split.network_result import (
+    KIND,
+    NetworkCard,
+    commit_network,
+    find_network,
+    load_network,
+    network_config,
+    network_path,
+    receipt_of,
+)
+from eyewall.storage import Artifact, Store, resolve
+
+_PCA_IMAGES = 2000
+
+
+def run(job: NetworkJob) -> Receipt:
+    """Train the network, unless the store has it.
+
+    Raises InputError for a pack, or a teacher, that cannot be used, and DivergedError as `network_training.train`.
+    """
+    store = Store(job.store)
+    pack = ImagePack(job.images)
+    teacher = None if job.teacher_ref is None else resolve(store, job.teacher_ref, KIND)
+    teacher_sha256 = None if teacher is None else teacher.manifest.sha256()
+    path = network_path(job, pack.sha256, teacher_sha256)
+    present = find_network(store, path)
+    if present is not None:
+        return receipt_of(present)
+    start = time.monotonic()
+    made = _train(job, store, pack, teacher, path)
+    return receipt_of(made, time.monotonic() - start)
+
+
+def _train(job: NetworkJob, store: Store, pack: ImagePack, teacher: Artifact | None, path: str) -> Artifact:
+    from eyewall.training.tensorflow_setup import prepare
+
+    prepare(job.seed)
+    from eyewall.split.bottleneck import begin_from, freeze_head
+    from eyewall.split.network_training import Progressed, Recipe, accuracy_percent, train
+    from eyewall.split.networks import cifar10
+
+    train_images, scored = _images(job, pack)
+    model = cifar10.build(job.channels, job.bottleneck)
+    teacher_model = None if teacher is None else load_network(teacher)[0]
+    cut = cifar10.cut_of(job.bottleneck)
+    recipe = Recipe(
+        epochs=job.epochs,
+        batch=job.batch,
+        learning_rate=job.learning_rate,
+        weight_decay=job.weight_decay,
+        augment=job.augment,
+        seed=job.seed,
+        quantised_cut=cut if job.wire == "int8" else None,
+        distillation=job.distillation if teacher is not None else 0.0,
+    )
+    checkpoint = f"{run_dir('network-' + path.rsplit('/', 1)[-1])}/epoch.npz"
+    begun = None
+    if store.exists(checkpoint):
+        try:
+            begun = Progressed.from_bytes(store.read_bytes(checkpoint))
+        except ValueError:  # damaged: from the beginning, which gives the same network
+            begun = None
+    if teacher_model is not None and _fits(model, teacher_model):
+        if begun is None:
+            begin_from(model, teacher_model, train_images.pixels[:_PCA_IMAGES])
+        if job.bottleneck is not None:
+            freeze_head(model)
+    done = train(
+        model,
+        train_images,
+        recipe,
+        teacher=teacher_model,
+        begun=begun,
+        checkpoint=lambda progressed: store.write_bytes(checkpoint, progressed.to_bytes()),
+    )
+    card = NetworkCard(
+        network=job.network,
+        channels=job.channels,
+        bottleneck=job.bottleneck,
+        cut=cut,
+        cut_shape=tuple(model.get_layer(cut).output.shape[1:]),
+        trained_for=job.wire,
+        teacher=None if teacher is None else teacher.manifest.sha256(),
+        parameters=int(model.count_params()),
+        images_sha256=pack.sha256,
+        image_bytes=int(np.prod(train_images.pixels.shape[1:])),
+        train_images=len(train_images),
+        scored_on="validation" if job.validation else "test",
+        scored_images=len(scored),
+        accuracy_percent=accuracy_percent(model, scored),
+        losses=tuple(done.losses),
+        recipe={name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
+    )
+    config = network_config(job, pack.sha256, card.teacher)
+    made = commit_network(store, path, model, card, config)
+    store.remove(checkpoint.rsplit("/", 1)[0])
+    return made
+
+
+def _images(job: NetworkJob, pack: ImagePack) -> tuple[Images, Images]:
+    """The images to train on, and those to score. Raises InputError when validation would leave none to train on."""
+    from eyewall.split.networks import cifar10
+
+    images = pack.images("train")
+    if images.pixels.shape[1:] != cifar10.IMAGE_SHAPE or not 0 <= images.labels.min() <= images.labels.max() < 10:
+        raise InputError(
+            f"image pack {job.images!r} has images {images.pixels.shape[1:]} with labels up to {images.labels.max()}:"
+            f" network {job.network!r} takes {cifar10.IMAGE_SHAPE} with labels 0 to {cifar10.CLASSES - 1}"
+        )
+    if not job.validation:
+        return images, pack.images("test")
+    if job.validation >= len(images):
+        raise InputError(f"validation = {job.validation}: the pack has {len(images)} training images; keep fewer aside")
+    return images.take(slice(0, -job.validation)), images.take(slice(-job.validation, None))
+
+
+def _fits(model: Any, teacher: Any) -> bool:
+    """Whether the teacher has the model's layers; a network of other filters begins from its own seed."""
+    shapes = {layer.name: [w.shape for w in layer.weights] for layer in teacher.layers}
+    own = {name for name in ("squeeze", "expand", "relu_expand") if name not in shapes}
+    return all(
+        layer.name in own or shapes.get(layer.name) == [w.shape for w in layer.weights] for layer in model.layers
+    )
