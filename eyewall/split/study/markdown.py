@@ -7,7 +7,7 @@ from eyewall.contracts.split import Option
 from eyewall.split.study.analysis import PAPER, Score, best_split, pair, trials, whole_accuracy
 from eyewall.split.study.claims import SMALL_CLIENT, Claim, all_claims, option_sets
 from eyewall.split.study.link import LinkSpec, bandwidth_text
-from eyewall.split.study.results import Measurement
+from eyewall.split.study.results import Measurement, leads_of
 
 _TITLES = {
     "cifar10": "1. The paper's CIFAR-10 network",
@@ -201,17 +201,17 @@ def _bracket(measured: Measurement, links: Sequence[LinkSpec], way: str) -> str:
 
 
 def _quality(measured: Measurement) -> list[str]:
-    whole = measured.quality["cloud"]
+    leads, whole = leads_of(measured), measured.quality["cloud"]
     raw = measured.candidate("cloud").payload_bytes
-    rows = [("cloud (whole model)", str(raw), "100 %", *(f"{value:.1f}" for value in whole.values()))]
+    rows = [("cloud (whole model)", str(raw), "100 %", *(f"{whole[lead]:.1f}" for lead in leads))]
     for candidate in (*measured.candidates, *measured.scored):
         if candidate.place != "split" or candidate.wire == "float16":
             continue
         figures = measured.quality[candidate.name]
         share = f"{100 * candidate.payload_bytes / raw:.1f} %"
-        rows.append((candidate.name, str(candidate.payload_bytes), share, *(f"{v:.1f}" for v in figures.values())))
+        rows.append((candidate.name, str(candidate.payload_bytes), share, *(f"{figures[lead]:.1f}" for lead in leads)))
     rows[1:] = sorted(rows[1:], key=lambda row: int(row[1]))
-    heads = ("way", "bytes", "of raw", *(f"+{lead} h, km" for lead in whole))
+    heads = ("way", "bytes", "of raw", *(f"+{lead} h, km" for lead in leads))
     return [
         "Mean great-circle error against bytes of one sample's features:",
         "",

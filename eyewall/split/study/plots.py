@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eyewall.split.study.analysis import PAPER, Score, best_split
 from eyewall.split.study.link import LinkSpec, bandwidth_text
-from eyewall.split.study.results import Measurement
+from eyewall.split.study.results import Measurement, leads_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DPI: Final = 110
 _INK: Final = "#333333"
 CLIENT, CLOUD, PAPERS = "#009E73", "#0072B2", "#888888"
+_LEAD_COLOURS: Final = ("#E69F00", "#000000", "#0072B2", "#009E73", "#D55E00")
 WIRES: Final = {"float32": ("#D55E00", "o"), "float16": ("#E69F00", "s"), "int8": ("#CC79A7", "^")}
 
 
@@ -112,25 +113,24 @@ def time_by_bandwidth(measured: Measurement, path: Path) -> None:
 
 
 def error_by_bytes(measured: Measurement, path: Path) -> None:
-    """Mean track error by bytes per frame, one line a lead, one mark a way."""
-    figure, (axes,) = _figure(8.0, 4.8, 1)
-    splits = [c for c in (*measured.candidates, *measured.scored) if c.name in measured.quality and c.place != "client"]
-    leads = [lead for lead in next(iter(measured.quality.values())) if lead.isdigit()]
-    colours = ("#000000", "#0072B2", "#009E73", "#E69F00", "#D55E00")
-    marks: dict[str | None, str] = {wire: marker for wire, (_, marker) in WIRES.items()} | {None: "D"}
-    for lead, colour in zip(leads, colours, strict=False):
-        for wire, marker in marks.items():
+    """What a cut adds to the mean track error, by the bytes that cross; one colour a lead, one mark a wire."""
+    figure, (axes,) = _figure(8.4, 4.6, 1)
+    splits = [c for c in (*measured.candidates, *measured.scored) if c.name in measured.quality and c.place == "split"]
+    whole = measured.quality["cloud"]
+    axes.axhline(0, color=_INK, linewidth=1)
+    for lead, colour in zip(leads_of(measured), _LEAD_COLOURS, strict=False):
+        label = f"+{lead} h, whole model {whole[lead]:.0f} km"
+        for wire, (_, marker) in WIRES.items():
             chosen = [c for c in splits if c.wire == wire]
             axes.scatter(
-                [c.payload_bytes for c in chosen], [measured.quality[c.name][lead] for c in chosen], color=colour,
-                marker=marker, s=26, alpha=0.8, linewidths=0,
+                [c.payload_bytes for c in chosen], [measured.quality[c.name][lead] - whole[lead] for c in chosen],
+                color=colour, marker=marker, s=26, alpha=0.8, linewidths=0, label=label if wire == "int8" else None,
             )  # fmt: skip
-        cloud = measured.quality["cloud"][lead]
-        axes.axhline(cloud, color=colour, linewidth=0.9, linestyle="--", label=f"+{lead} h, whole model {cloud:.0f} km")
+    raw = measured.candidate("cloud").payload_bytes
+    axes.axvline(raw, color=CLOUD, linewidth=1, linestyle="--", label=f"raw images, {raw} bytes")
     axes.set_xscale("log")
-    axes.set_xlabel("bytes per sample that cross the link (circle float32, square float16, triangle int8, diamond raw)")
-    axes.set_ylabel("mean great-circle error (km)")
-    axes.set_ylim(bottom=0)
+    axes.set_xlabel("bytes of a sample that cross (circle float32, square float16, triangle int8)")
+    axes.set_ylabel("mean error above the whole model's (km)")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     axes.set_title("Track error by bytes over the link", loc="left")
     _save(figure, path)

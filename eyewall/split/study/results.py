@@ -102,3 +102,8 @@ class Measurement(BaseModel):
     def cell(self, link: LinkSpec, way: str) -> Cell:
         """One way on one link."""
         return next(cell for cell in self.cells if cell.link == link and cell.way == way)
+
+
+def leads_of(measured: Measurement) -> list[str]:
+    """Leads of the track errors, hours as text, rising; JSON keeps them in the order of their letters."""
+    return sorted(measured.quality["cloud"], key=int)

@@ -7,8 +7,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 import tiny_split
+from faulty_link import Proxy
 from running_edge import RunningEdge
-from tcp_proxy import Proxy
 
 from eyewall.contracts.jobs import ServeJob
 from eyewall.serving.serve_step import start

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_split
-from tcp_proxy import Proxy
+from faulty_link import Proxy
 from tiny_split import eyewall, frame, rows, server_process, until, write_frames
 
 from eyewall.split.edge.spool import Spool
