@@ -33,6 +33,7 @@ IMAGE_OF = {
     "simulate": "ingest", "ingest": "ingest", "records": "ingest", "gate": "ingest",
     "train": "train", "verify": "train", "publish": "train", "forecast": "train",
     "train-network": "train", "score-network": "train", "measure-privacy": "train",
+    "measure-split": "train", "split-study": "train",
     "serve": "serve",
 }  # fmt: skip
 
@@ -98,6 +99,7 @@ DEFAULT_RESOURCES = {
     "train-network": Resources(cpus=2, memory="4Gi"),
     "score-network": Resources(cpus=1, memory="4Gi"),
     "measure-privacy": Resources(cpus=1, memory="4Gi"),
+    "measure-split": Resources(cpus=2, memory="4Gi"),
     "serve": Resources(cpus=1, memory="4Gi"),
 }
 
