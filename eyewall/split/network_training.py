@@ -7,7 +7,6 @@ training that was killed and goes on gives what it would have given.
 
 import io
 import math
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -192,8 +191,3 @@ def logits_of(model: Any, pixels: Array) -> Array:
         call(tf.constant(pixels[i : i + _EVALUATION_BATCH])).numpy() for i in range(0, len(pixels), _EVALUATION_BATCH)
     ]
     return np.concatenate(parts)
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    sys.stderr.write(text + "\n")
