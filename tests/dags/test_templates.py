@@ -193,7 +193,7 @@ def test_the_study_trains_what_the_contract_names_and_bottlenecks_learn_from_the
     squeezed = render("split_study", "train_bottleneck_11", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
 
     assert (wide.images, wide.channels, wide.bottleneck, wide.teacher_ref) == ("packs/cifar10.npz", 32, None, None)
-    assert (squeezed.bottleneck, squeezed.wire, squeezed.epochs) == (11, "int8", 6)
+    assert (squeezed.bottleneck, squeezed.wire, squeezed.epochs) == (11, "int8", 8)
     assert squeezed.teacher_ref == study_receipt("train_channels_32")
     assert render("split_study", "train_channels_8", {**STUDY, "epochs": 2}).arguments["epochs"] == "2"
     scored = render("split_study", "score_channels_8", STUDY).job(SETTINGS, "receipts/r.json")

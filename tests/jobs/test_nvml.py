@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nvml_stub import build
 
 from eyewall.jobs.nvml import generation_of, judge
+from eyewall.jobs.runner import Found
 
 pytest.importorskip("pynvml", reason="needs nvidia-ml-py")
 
@@ -33,9 +34,9 @@ def read(library, tmp_path, *lines):
         env={**os.environ, "LD_LIBRARY_PATH": str(library), "NVML_STUB": str(tmp_path / "gpus")},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found = json.loads(done.stdout)
-    assert all(declared is False for *_, declared in found)
-    return [(number, uuid, generation, mib, state, why) for number, uuid, _, generation, mib, state, why, _ in found]
+    found = [Found(*each) for each in json.loads(done.stdout)]
+    assert not any(gpu.declared or gpu.host for gpu in found)
+    return [(gpu.number, gpu.uuid, gpu.generation, gpu.memory_mb, gpu.state, gpu.reason) for gpu in found]
 
 
 def test_gpus_come_with_their_uuid_generation_and_memory(library, tmp_path):

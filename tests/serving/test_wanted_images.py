@@ -9,7 +9,7 @@ import pytest
 from eyewall.contracts.features import LEADS_H, ImageSpec
 from eyewall.contracts.jobs import ForecastJob, TrainJob
 from eyewall.contracts.manifest import Manifest
-from eyewall.models.card import ModelCard, Normalisation
+from eyewall.models.card import ModelCard, Normalisation, Spread
 from eyewall.records.schema import RecordsSchema
 from eyewall.serving.wanted_images import WantedImages, wanted_images
 from eyewall.storage import Artifact, Store
@@ -34,7 +34,9 @@ def card(store: Store, images: ImageSpec, config: dict[str, float]) -> ModelCard
     skill = SimpleNamespace(n=by_lead, model_km=by_lead, cliper_km=by_lead, shrinkage=by_lead / 10)
     state = SimpleNamespace(best_skill=skill, best_step=1, losses=[2.5])
     records = Artifact(store, "records/r", Manifest(kind="records", code_version="test", config=config))
-    return result._card(plan, state, records, 5)
+    radii = tuple(by_lead)
+    spread = Spread(factor_68=radii, factor_95=radii, cliper_68_km=radii, cliper_95_km=radii)
+    return result._card(plan, state, records, spread, 5)
 
 
 def rule(card: ModelCard) -> tuple[float | None, float | None]:

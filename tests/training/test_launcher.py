@@ -163,9 +163,12 @@ def test_replicas_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
     root = str(Path(launcher.__file__).parents[2])
     process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=os.environ | {"PYTHONPATH": root})
     deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+    pids: list[int] = []
+    while len(pids) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    pids = [int(p.read_text()) for p in tmp_path.glob("*.pid")]
+        pids = [
+            int(pid) for p in tmp_path.glob("*.pid") if (pid := p.read_text())
+        ]  # a file is made before it is written
 
     process.send_signal(signal.SIGKILL)
     process.wait()
