@@ -137,6 +137,7 @@ def ended_by_a_person(cluster: Cluster, store: Path) -> list[str]:
     assert gang.turn(None) is None
     until(lambda: steps_done(store, "p") > 1)
     asyncio.run(serialised(gang.deferral.trigger).on_kill())
+    until(lambda: not gang_pods(cluster), 120)  # deleted; a busy kubelet takes its time to say that they are gone
     return gang_pods(cluster)
 
 
@@ -149,6 +150,7 @@ def stopped_in_its_slot(cluster: Cluster, store: Path) -> list[str]:
     with pytest.raises(KeyboardInterrupt):
         operator.run_gang(context("slot"), None)
     operator.on_kill()
+    until(lambda: not gang_pods(cluster), 120)  # deleted; a busy kubelet takes its time to say that they are gone
     return gang_pods(cluster)
 
 
