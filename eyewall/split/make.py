@@ -19,7 +19,7 @@ from eyewall.contracts.gate import GateDecision, GatePolicy
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.contracts.split import CONTRACT_NAME, Wire, WireContract
-from eyewall.storage import Artifact, Store, resolve
+from eyewall.storage import Artifact, Store, find, resolve
 
 _DECISION = "decision.json"  #: the name that `eyewall.serving.publish_step` reads
 
@@ -47,9 +47,8 @@ def make(
     parts = split(model, cut, channels=channels, wire=wire, calibration=_usable(calibration))
     config = {"contract": parts.contract.model, "tflite": tflite}
     path = artifact_dir("models", digest_of(config))
-    manifest = store.read_manifest(path)
-    if manifest is not None:
-        return Artifact(store, path, manifest)
+    if (present := find(store, path)) is not None:
+        return present
     manifest = Manifest(
         kind="model",
         code_version=__version__,

@@ -76,12 +76,6 @@ def network_path(job: NetworkJob, images_sha256: str, teacher_sha256: str | None
     return artifact_dir("networks", digest_of(network_config(job, images_sha256, teacher_sha256)))
 
 
-def find_network(store: Store, path: str) -> Artifact | None:
-    """The network at ``path``, if it is there already."""
-    manifest = store.read_manifest(path)
-    return None if manifest is None else Artifact(store, path, manifest)
-
-
 def commit_network(store: Store, path: str, model: Any, card: NetworkCard, config: dict[str, Any]) -> Artifact:
     """Make the trained ``model`` and its card the artifact at ``path``."""
     inputs = {"images": card.images_sha256} | ({"teacher": card.teacher} if card.teacher else {})

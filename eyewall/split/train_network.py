@@ -18,13 +18,12 @@ from eyewall.split.network_result import (
     KIND,
     NetworkCard,
     commit_network,
-    find_network,
     load_network,
     network_config,
     network_path,
     receipt_of,
 )
-from eyewall.storage import Artifact, Store, resolve
+from eyewall.storage import Artifact, Store, find, resolve
 
 _PCA_IMAGES = 2000
 
@@ -39,7 +38,7 @@ def run(job: NetworkJob) -> Receipt:
     teacher = None if job.teacher_ref is None else resolve(store, job.teacher_ref, KIND)
     teacher_sha256 = None if teacher is None else teacher.manifest.sha256()
     path = network_path(job, pack.sha256, teacher_sha256)
-    present = find_network(store, path)
+    present = find(store, path)
     if present is not None:
         return receipt_of(present)
     start = time.monotonic()

@@ -1,6 +1,6 @@
 """The artifact store: one fsspec URL, in which a thing is either whole or not there."""
 
-from eyewall.storage.artifacts import Artifact, resolve
+from eyewall.storage.artifacts import Artifact, find, resolve
 from eyewall.storage.store import Store
 
-__all__ = ["Artifact", "Store", "resolve"]
+__all__ = ["Artifact", "Store", "find", "resolve"]

@@ -38,6 +38,12 @@ def _inside(store: Store, ref: str) -> str:
     return PurePosixPath(ref).as_posix()
 
 
+def find(store: Store, path: str) -> Artifact | None:
+    """The artifact at ``path``, if it is there already: what makes a step that was run before a no-op."""
+    manifest = store.read_manifest(path)
+    return None if manifest is None else Artifact(store, path, manifest)
+
+
 def resolve(store: Store, ref: str, kind: str | None = None) -> Artifact:
     """``ref`` (an artifact's folder, or a receipt) → the artifact it names.
 
@@ -53,11 +59,11 @@ def resolve(store: Store, ref: str, kind: str | None = None) -> Artifact:
         if receipt.result is None:
             raise ContractError(f"receipt {ref!r} names no result: the step eyewall {receipt.verb} had nothing to give")
         path, expected = receipt.result.uri, receipt.result.sha256
-    manifest = store.read_manifest(path)
-    if manifest is None:
+    artifact = find(store, path)
+    if artifact is None:
         raise ContractError(f"no artifact {path!r} in store {store.url!r}: run the step that makes it first")
-    if kind is not None and manifest.kind != kind:
-        raise ContractError(f"{ref!r} is of kind {manifest.kind!r}: give one of kind {kind!r}")
-    if expected is not None and manifest.sha256() != expected:
+    if kind is not None and artifact.manifest.kind != kind:
+        raise ContractError(f"{ref!r} is of kind {artifact.manifest.kind!r}: give one of kind {kind!r}")
+    if expected is not None and artifact.manifest.sha256() != expected:
         raise ContractError(f"{path!r} differs from what receipt {ref!r} was written for: run the step again")
-    return Artifact(store, path, manifest)
+    return artifact

@@ -11,7 +11,7 @@ from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.layout import artifact_dir
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.models.card import CARD_NAME, HISTORY_NAME, SAVED_MODEL_DIR, LeadSkill, ModelCard, Spread
-from eyewall.storage import Artifact, Store
+from eyewall.storage import Artifact, Store, find
 
 #: Raise it when the same records and job would give another model: old artifacts are then not taken for new ones.
 MODEL_FORMAT = 3
@@ -31,9 +31,7 @@ def model_config(job: TrainJob, records: Artifact) -> dict[str, Any]:
 
 def find_model(store: Store, digest: str) -> Artifact | None:
     """The model artifact of that digest, if it is there already."""
-    path = artifact_dir("models", digest)
-    manifest = store.read_manifest(path)
-    return None if manifest is None else Artifact(store, path, manifest)
+    return find(store, artifact_dir("models", digest))
 
 
 def receipt_of(model: Artifact, seconds: float | None = None) -> Receipt:
