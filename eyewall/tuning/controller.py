@@ -45,7 +45,7 @@ def run(url: str, name: str, say: Say, *, look_every_s: float = LOOK_EVERY_S, pa
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    answered = time.monotonic()
+    away_since: float | None = None
     while True:
         try:
             with (
@@ -53,12 +53,14 @@ def run(url: str, name: str, say: Say, *, look_every_s: float = LOOK_EVERY_S, pa
                 closing(Controller(connection, url, sweeps.find(connection, name), say, look_every_s)) as controller,
             ):
                 while not controller.look():
-                    answered = time.monotonic()
+                    away_since = None
                     controller.wait()
                 return controller.sweep
         except (psycopg.OperationalError, psycopg.InterfaceError, StorageInternalError, SQLAlchemyError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            if time.monotonic() - answered > patience_s:
+            # From the first failure on: a slow look, cut at its end, is no sign of a database that is away.
+            away_since = time.monotonic() if away_since is None else away_since
+            if time.monotonic() - away_since > patience_s:
                 raise StorageError(f"database: {reason}; check EYEWALL_DATABASE_URL") from None
             say(f"the database does not answer, trying again: {reason[:200]}")
             time.sleep(min(1.0, patience_s / 10))
