@@ -310,6 +310,10 @@ class NetworkJob(Job):
     epochs: int = Field(24, ge=0, le=10_000, description="0: as it begins, such as from its teacher")
     batch: int = Field(128, ge=1, le=65_536)
     learning_rate: float = Field(0.03, gt=0, description="the highest; it rises over an epoch, then falls to 0")
+    polish_epochs: int = Field(
+        0, ge=0, le=10_000, description="after those, more in which the layers before a bottleneck are trained as well"
+    )
+    polish_learning_rate: float = Field(0.005, gt=0, description="the highest of these")
     weight_decay: float = Field(1e-3, ge=0)
     augment: Literal["none", "flip", "flip_shift"] = Field("none", description="what is done to training images")
     seed: int = Field(0, ge=0)

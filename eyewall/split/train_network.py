@@ -1,10 +1,13 @@
 """The step ``eyewall train-network``: an image pack → a trained network of the split study, found or made.
 
-The checkpoint of an unfinished training is runs/network-<digest>/epoch.npz, replaced after every epoch and removed
-when the network is committed: the same command goes on where a killed one stopped.
+The checkpoints of an unfinished training are runs/network-<digest>/epoch.npz and, of its polishing, polish.npz: each
+replaced after every epoch, removed when the network is committed. The same command goes on where a killed one stopped.
 """
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,7 +54,7 @@ def _train(job: NetworkJob, store: Store, pack: ImagePack, teacher: Artifact | N
 
     prepare(job.seed)
     from eyewall.split.bottleneck import begin_from, freeze_head
-    from eyewall.split.network_training import Progressed, Recipe, accuracy_percent, train
+    from eyewall.split.network_training import Recipe, accuracy_percent, train
     from eyewall.split.networks import cifar10
 
     train_images, scored = _images(job, pack)
@@ -68,26 +71,24 @@ def _train(job: NetworkJob, store: Store, pack: ImagePack, teacher: Artifact | N
         quantised_cut=cut if job.wire == "int8" else None,
         distillation=job.distillation if teacher is not None else 0.0,
     )
-    checkpoint = f"{run_dir('network-' + path.rsplit('/', 1)[-1])}/epoch.npz"
-    begun = None
-    if store.exists(checkpoint):
-        try:
-            begun = Progressed.from_bytes(store.read_bytes(checkpoint))
-        except ValueError:  # damaged: from the beginning, which gives the same network
-            begun = None
     if teacher_model is not None and _fits(model, teacher_model):
-        if begun is None:
-            begin_from(model, teacher_model, train_images.pixels[:_PCA_IMAGES])
+        begin_from(model, teacher_model, train_images.pixels[:_PCA_IMAGES])
         if job.bottleneck is not None:
             freeze_head(model)
-    done = train(
-        model,
-        train_images,
-        recipe,
-        teacher=teacher_model,
-        begun=begun,
-        checkpoint=lambda progressed: store.write_bytes(checkpoint, progressed.to_bytes()),
-    )
+    folder = run_dir("network-" + path.rsplit("/", 1)[-1])
+    losses: list[float] = []
+    for name, stage in _stages(job, recipe):
+        if name == "polish":
+            model.trainable = True
+        done = train(
+            model,
+            train_images,
+            stage,
+            teacher=teacher_model,
+            begun=_begun(store, f"{folder}/{name}.npz"),
+            checkpoint=partial(_keep, store, f"{folder}/{name}.npz"),
+        )
+        losses += done.losses
     card = NetworkCard(
         network=job.network,
         channels=job.channels,
@@ -103,13 +104,39 @@ def _train(job: NetworkJob, store: Store, pack: ImagePack, teacher: Artifact | N
         scored_on="validation" if job.validation else "test",
         scored_images=len(scored),
         accuracy_percent=accuracy_percent(model, scored),
-        losses=tuple(done.losses),
-        recipe={name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
+        losses=tuple(losses),
+        recipe={name: getattr(recipe, name) for name in recipe.__dataclass_fields__} | _polishing(job),
     )
     config = network_config(job, pack.sha256, card.teacher)
     made = commit_network(store, path, model, card, config)
-    store.remove(checkpoint.rsplit("/", 1)[0])
+    store.remove(folder)
     return made
+
+
+def _stages(job: NetworkJob, recipe: Any) -> Iterator[tuple[str, Any]]:
+    """Name and recipe of the training, and of the polishing after it where that was asked for."""
+    yield "epoch", recipe
+    if job.polish_epochs:
+        yield "polish", replace(recipe, epochs=job.polish_epochs, learning_rate=job.polish_learning_rate)
+
+
+def _polishing(job: NetworkJob) -> dict[str, Any]:
+    """What the card says of it."""
+    return {name: getattr(job, name) for name in ("polish_epochs", "polish_learning_rate") if job.polish_epochs}
+
+
+def _keep(store: Store, checkpoint: str, progressed: Any) -> None:
+    store.write_bytes(checkpoint, progressed.to_bytes())
+
+
+def _begun(store: Store, checkpoint: str) -> Any:
+    """Where a training that was stopped goes on; None from the beginning, which gives the same network."""
+    from eyewall.split.network_training import Progressed
+
+    try:
+        return Progressed.from_bytes(store.read_bytes(checkpoint)) if store.exists(checkpoint) else None
+    except ValueError:  # damaged
+        return None
 
 
 def _images(job: NetworkJob, pack: ImagePack) -> tuple[Images, Images]:

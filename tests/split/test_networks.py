@@ -258,18 +258,43 @@ def test_weights_that_do_not_fit_their_card_are_refused(job: NetworkJob) -> None
         load_network(artifact)
 
 
+def test_the_layers_before_a_bottleneck_are_trained_by_polishing_alone(job: NetworkJob) -> None:
+    teacher = run(job)
+    assert teacher.result is not None
+    squeezed = job.model_copy(update={"bottleneck": 2, "teacher_ref": teacher.result.uri})
+    weights = {}
+    for name, case in {
+        "teacher": job,
+        "squeezed": squeezed,
+        "polished": squeezed.model_copy(update={"polish_epochs": 2}),
+    }.items():
+        result = run(case).result
+        assert result is not None
+        model, card = load_network(resolve(Store(job.store), result.uri, "network"))
+        weights[name] = {layer: model.get_layer(layer).get_weights()[0] for layer in ("conv1", "logits")}
+
+    np.testing.assert_array_equal(weights["squeezed"]["conv1"], weights["teacher"]["conv1"])
+    assert np.any(weights["squeezed"]["logits"] != weights["teacher"]["logits"])
+    assert np.any(weights["polished"]["conv1"] != weights["teacher"]["conv1"])
+    assert len(card.losses) == job.epochs + 2
+    assert card.recipe["polish_epochs"] == 2
+
+
 @pytest.mark.slow
-def test_killed_after_an_epoch_the_same_command_goes_on_to_the_same_network(job: NetworkJob, tmp_path: Path) -> None:
-    long = job.model_copy(update={"epochs": 4})
+@pytest.mark.parametrize("stage", ["epoch", "polish"])
+def test_killed_after_an_epoch_the_same_command_goes_on_to_the_same_network(
+    job: NetworkJob, stage: str, tmp_path: Path
+) -> None:
+    long = job.model_copy(update={"epochs": 4 if stage == "epoch" else 1, "polish_epochs": 4})
     expected = run(long.model_copy(update={"store": str(tmp_path / "unharmed")}))
     command = [sys.executable, "-m", "eyewall.cli", *long.to_args()]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     store = Store(job.store)
-    while not store.list_files("runs", "epoch.npz") and process.poll() is None:
+    while not store.list_files("runs", f"{stage}.npz") and process.poll() is None:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert store.list_files("runs", "epoch.npz"), "it was killed in the middle"
+    assert store.list_files("runs", f"{stage}.npz"), "it was killed in the middle"
 
     receipt = run(long)
 
