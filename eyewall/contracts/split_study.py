@@ -13,7 +13,13 @@ TEACHER: Final = "channels_32"
 NETWORKS: Final[dict[str, dict[str, Any]]] = {
     **{f"channels_{number}": {"channels": number} for number in CHANNELS},
     **{
-        f"bottleneck_{number}": {"bottleneck": number, "wire": "int8", "epochs": 8, "learning_rate": 0.02}
+        f"bottleneck_{number}": {
+            "bottleneck": number,
+            "wire": "int8",
+            "epochs": 8,
+            "learning_rate": 0.02,
+            "polish_epochs": 8,
+        }
         for number in BOTTLENECKS
     },
 }

@@ -23,7 +23,7 @@ from eyewall.storage import Artifact, Store, resolve
 SCORE_KIND: Final = "score"
 SCORE_NAME: Final = "score.json"
 #: Raise it when the same network and images would give another score.
-SCORE_FORMAT: Final = 1
+SCORE_FORMAT: Final = 2
 _BATCH: Final = 200
 
 
@@ -91,6 +91,7 @@ def score_of(card: NetworkCard, network: Artifact, wires: dict[str, Any], n: int
         "bottleneck": card.bottleneck,
         "cut": card.cut,
         "trained_for": card.trained_for,
+        "epochs": len(card.losses),
         "data": "JPEG copy",
         "scored_on": scored_on,
         "images": n,

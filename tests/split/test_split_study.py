@@ -81,7 +81,7 @@ def measurement(part="cifar10", **changes):
     return Measurement(**{**values, "cells": tuple(cells), **changes})
 
 
-def score(channels, accuracy, int8=None, bottleneck=None):
+def score(channels, accuracy, int8=None, bottleneck=None, epochs=24):
     at_cut = bottleneck or channels
     wires = {
         wire: {"accuracy_percent": value, "bytes": 64 * at_cut * size, "share_of_raw_bytes": 64 * at_cut * size / 3072}
@@ -91,7 +91,7 @@ def score(channels, accuracy, int8=None, bottleneck=None):
     }  # fmt: skip
     return {
         "network": "networks/x", "channels": channels, "bottleneck": bottleneck, "data": "JPEG copy", "images": 10_000,
-        "cut": "squeeze" if bottleneck else "pool2", "trained_for": "float32", "scored_on": "test",
+        "cut": "squeeze" if bottleneck else "pool2", "trained_for": "float32", "scored_on": "test", "epochs": epochs,
         "values_at_cut": 64 * at_cut, "raw_image_bytes": 3072, "wires": wires,
     }  # fmt: skip
 
@@ -174,6 +174,9 @@ def test_losses_are_points_below_the_unchanged_network():
         # 77.5 - 78.1 = -0.6; 75.4 - 77.5 = -2.1; 60 - 77.5 = -17.5; 704 bytes (23 % of 3072): 77.1 - 77.5 = -0.4
         pytest.param(SCORES, [True, True, True, True], id="as asked for"),
         pytest.param([score(1, 66.0), score(8, 74.0), score(32, 77.5)], [True, False, False, False], id="all missed"),
+        pytest.param(
+            [score(1, 50.0), score(8, 75.4, epochs=12), score(32, 77.5)], [True, None, True, False], id="unequal"
+        ),
         pytest.param([score(8, 75.4)], [None, None, None, None], id="not scored"),
         pytest.param([], [None, None, None, None], id="nothing"),
     ],
