@@ -290,7 +290,7 @@ class NetworkJob(Job):
     """Labelled images → a network of the split study, with chosen filters at its cut; resumable at every epoch."""
 
     verb: ClassVar[str] = "train-network"
-    runner: ClassVar[str] = "eyewall.split.train_network:run"
+    runner: ClassVar[str] = "eyewall.split.networks.train_step:run"
 
     images: Uri = Field(description="image pack: an .npz of JPEG bytes, offsets and labels for train and test")
     network: Literal["cifar10"] = "cifar10"
@@ -326,7 +326,7 @@ class ScoreNetworkJob(Job):
     """A trained network of the split study → its accuracy on the test images over each wire, head and tail apart."""
 
     verb: ClassVar[str] = "score-network"
-    runner: ClassVar[str] = "eyewall.split.score_network:run"
+    runner: ClassVar[str] = "eyewall.split.networks.score_step:run"
 
     network_ref: Uri = Field(description="trained network or its receipt", json_schema_extra={"option": "--network"})
     images: Uri = Field(description="image pack that it was trained on")
@@ -338,7 +338,7 @@ class PrivacyJob(Job):
     """A trained network of the split study → how much of the images a decoder gets back from the features."""
 
     verb: ClassVar[str] = "measure-privacy"
-    runner: ClassVar[str] = "eyewall.split.privacy_step:run"
+    runner: ClassVar[str] = "eyewall.split.networks.privacy_step:run"
 
     network_ref: Uri = Field(description="trained network or its receipt", json_schema_extra={"option": "--network"})
     images: Uri = Field(description="image pack that it was trained on")

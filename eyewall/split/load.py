@@ -23,7 +23,7 @@ def load_model(store: Store, ref: str) -> tuple[Any, str]:
         return _keras_file(Path(ref))
     artifact = resolve(store, ref)
     if artifact.manifest.kind == "network":
-        from eyewall.split.network_result import load_network
+        from eyewall.split.networks.result import load_network
 
         return load_network(artifact)[0], artifact.reference.sha256
     if artifact.manifest.kind == "model":

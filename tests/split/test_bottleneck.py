@@ -11,13 +11,12 @@ from tiny_pack import images, write_pack
 from eyewall.contracts.errors import ContractError, InputError
 from eyewall.contracts.jobs import NetworkJob, ScoreNetworkJob
 from eyewall.contracts.split import WireContract
-from eyewall.split import train_network
-from eyewall.split.bottleneck import begin_from, distillation_loss, fake_quantise, principal_axes
 from eyewall.split.calibration import calibrate
-from eyewall.split.network_result import NetworkCard, load_network
-from eyewall.split.network_training import forward, logits_of
-from eyewall.split.networks import cifar10
-from eyewall.split.score_network import run as score
+from eyewall.split.networks import cifar10, train_step
+from eyewall.split.networks.bottleneck import begin_from, distillation_loss, fake_quantise, principal_axes
+from eyewall.split.networks.result import NetworkCard, load_network
+from eyewall.split.networks.score_step import run as score
+from eyewall.split.networks.training import forward, logits_of
 from eyewall.split.wire import decode, encode
 from eyewall.storage import Store, resolve
 
@@ -121,9 +120,9 @@ def pack(tmp_path: Path) -> Path:
 
 def test_a_pupil_names_its_teacher_and_is_scored_over_each_wire(pack: Path, store_url: str) -> None:
     plain = NetworkJob(store=store_url, images=str(pack), channels=6, epochs=3, batch=10, receipt="receipts/t.json")
-    teacher = train_network.run(plain)
+    teacher = train_step.run(plain)
     Store(store_url).write_json("receipts/t.json", teacher.model_dump(mode="json"))
-    pupil = train_network.run(
+    pupil = train_step.run(
         plain.model_copy(
             update={"teacher_ref": "receipts/t.json", "bottleneck": 3, "wire": "int8", "learning_rate": 0.005}
         )
@@ -154,12 +153,10 @@ def test_a_pupil_names_its_teacher_and_is_scored_over_each_wire(pack: Path, stor
 
 def test_without_epochs_a_pupil_is_the_principal_components_alone(pack: Path, store_url: str) -> None:
     plain = NetworkJob(store=store_url, images=str(pack), channels=4, epochs=1, batch=20)
-    teacher = train_network.run(plain)
+    teacher = train_step.run(plain)
     assert teacher.result is not None
 
-    pupil = train_network.run(
-        plain.model_copy(update={"teacher_ref": teacher.result.uri, "bottleneck": 4, "epochs": 0})
-    )
+    pupil = train_step.run(plain.model_copy(update={"teacher_ref": teacher.result.uri, "bottleneck": 4, "epochs": 0}))
 
     assert (pupil.summary["epochs"], pupil.summary["loss_last"]) == (0, None)
     # As many components as channels: nothing is lost.
@@ -167,7 +164,7 @@ def test_without_epochs_a_pupil_is_the_principal_components_alone(pack: Path, st
 
 
 def test_a_score_on_other_images_than_the_network_s_is_refused(pack: Path, store_url: str, tmp_path: Path) -> None:
-    trained = train_network.run(NetworkJob(store=store_url, images=str(pack), channels=2, epochs=1, batch=20))
+    trained = train_step.run(NetworkJob(store=store_url, images=str(pack), channels=2, epochs=1, batch=20))
     assert trained.result is not None
     other = write_pack(tmp_path / "other.npz", test=30)
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_pack import grating, images, jpeg, pack_arrays, write_pack
 
 from eyewall.contracts.errors import InputError
-from eyewall.split.image_pack import ImagePack
+from eyewall.split.networks.image_pack import ImagePack
 
 
 def test_images_come_out_in_their_order_and_near_their_originals(tmp_path: Path) -> None:

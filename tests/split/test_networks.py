@@ -17,12 +17,12 @@ from tiny_pack import images, write_pack
 
 from eyewall.contracts.errors import ContractError, DivergedError, InputError
 from eyewall.contracts.jobs import NetworkJob
-from eyewall.split.image_pack import Images
-from eyewall.split.network_result import NetworkCard, load_network, network_path
-from eyewall.split.network_training import Progressed, Recipe, augmented, batches, learning_rate, logits_of, train
 from eyewall.split.networks import caffenet, cifar10
+from eyewall.split.networks.image_pack import Images
 from eyewall.split.networks.layers import WithinChannelNorm
-from eyewall.split.train_network import run
+from eyewall.split.networks.result import NetworkCard, load_network, network_path
+from eyewall.split.networks.train_step import run
+from eyewall.split.networks.training import Progressed, Recipe, augmented, batches, learning_rate, logits_of, train
 from eyewall.storage import Artifact, Store, resolve
 
 RECIPE = Recipe(epochs=3, batch=20, learning_rate=0.05, weight_decay=1e-3, augment="flip", seed=4)
@@ -202,7 +202,7 @@ def test_the_step_leaves_a_network_and_finds_it_again(job: NetworkJob, monkeypat
     first = run(job)
     assert first.result is not None
     model, card = load_network(resolve(Store(job.store), first.result.uri, "network"))
-    monkeypatch.setattr("eyewall.split.train_network._train", None)
+    monkeypatch.setattr("eyewall.split.networks.train_step._train", None)
     again = run(job)
 
     assert again.result == first.result
@@ -302,7 +302,7 @@ def test_killed_after_an_epoch_the_same_command_goes_on_to_the_same_network(
 
 
 def test_where_a_network_will_be_is_known_beforehand(job: NetworkJob, pack: Path) -> None:
-    from eyewall.split.image_pack import ImagePack
+    from eyewall.split.networks.image_pack import ImagePack
 
     receipt = run(job)
 

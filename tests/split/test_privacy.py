@@ -10,8 +10,8 @@ from tiny_pack import images, write_pack
 
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.jobs import NetworkJob, PrivacyJob
-from eyewall.split import privacy_step, train_network
-from eyewall.split.privacy import build_decoder, likeness, reconstruct, sheet, train_decoder
+from eyewall.split.networks import privacy_step, train_step
+from eyewall.split.networks.privacy import build_decoder, likeness, reconstruct, sheet, train_decoder
 from eyewall.storage import Store
 
 
@@ -99,7 +99,7 @@ def test_the_step_measures_each_cut_and_shows_it(
     monkeypatch.setattr("eyewall.split.wire.MAX_BYTES", 20 * 16 * 16 * 32 * 4)  # 20 images of pool1 in a message
     monkeypatch.setattr(privacy_step, "_BATCH", 20)
     pack = write_pack(tmp_path / "pack.npz")
-    trained = train_network.run(NetworkJob(store=store_url, images=str(pack), channels=3, epochs=1, batch=20))
+    trained = train_step.run(NetworkJob(store=store_url, images=str(pack), channels=3, epochs=1, batch=20))
     assert trained.result is not None
     job = PrivacyJob(
         store=store_url, network_ref=trained.result.uri, images=str(pack), cuts=("pool1", "pool2"), wire="int8",
@@ -119,7 +119,7 @@ def test_the_step_measures_each_cut_and_shows_it(
 
 def test_a_cut_that_the_network_has_not_is_said(store_url: str, tmp_path: Path) -> None:
     pack = write_pack(tmp_path / "pack.npz")
-    trained = train_network.run(NetworkJob(store=store_url, images=str(pack), channels=3, epochs=1, batch=20))
+    trained = train_step.run(NetworkJob(store=store_url, images=str(pack), channels=3, epochs=1, batch=20))
     assert trained.result is not None
 
     with pytest.raises(InputError, match="no cut \\['pool9'\\]"):

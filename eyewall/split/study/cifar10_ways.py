@@ -11,8 +11,8 @@ import numpy as np
 
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.split import WIRES, Wire
-from eyewall.split.image_pack import ImagePack
 from eyewall.split.networks import cifar10
+from eyewall.split.networks.image_pack import ImagePack
 from eyewall.split.partition import split
 from eyewall.split.study.prepare import Bench
 

@@ -26,7 +26,7 @@ class PreparedPart:
 def inputs_of(job: MeasureSplitJob, store: Store) -> dict[str, str]:
     """sha256 of what the part reads. Raises InputError when the job does not name it."""
     if job.part == "cifar10":
-        from eyewall.split.image_pack import ImagePack
+        from eyewall.split.networks.image_pack import ImagePack
 
         return {"images": ImagePack(_given(job.images, job, "images")).sha256}
     if job.part == "typhoon":

@@ -16,8 +16,8 @@ from eyewall.contracts.errors import InputError
 from eyewall.contracts.jobs import NetworkJob
 from eyewall.contracts.layout import run_dir
 from eyewall.contracts.manifest import Receipt
-from eyewall.split.image_pack import ImagePack, Images
-from eyewall.split.network_result import (
+from eyewall.split.networks.image_pack import ImagePack, Images
+from eyewall.split.networks.result import (
     KIND,
     NetworkCard,
     commit_network,
@@ -53,9 +53,9 @@ def _train(job: NetworkJob, store: Store, pack: ImagePack, teacher: Artifact | N
     from eyewall.training.tensorflow_setup import prepare
 
     prepare(job.seed)
-    from eyewall.split.bottleneck import begin_from, freeze_head
-    from eyewall.split.network_training import Recipe, accuracy_percent, train
     from eyewall.split.networks import cifar10
+    from eyewall.split.networks.bottleneck import begin_from, freeze_head
+    from eyewall.split.networks.training import Recipe, accuracy_percent, train
 
     train_images, scored = _images(job, pack)
     model = cifar10.build(job.channels, job.bottleneck)
@@ -131,7 +131,7 @@ def _keep(store: Store, checkpoint: str, progressed: Any) -> None:
 
 def _begun(store: Store, checkpoint: str) -> Any:
     """Where a training that was stopped goes on; None from the beginning, which gives the same network."""
-    from eyewall.split.network_training import Progressed
+    from eyewall.split.networks.training import Progressed
 
     try:
         return Progressed.from_bytes(store.read_bytes(checkpoint)) if store.exists(checkpoint) else None

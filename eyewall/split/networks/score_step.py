@@ -16,8 +16,8 @@ from eyewall.contracts.jobs import ScoreNetworkJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.contracts.split import WIRES
-from eyewall.split.image_pack import ImagePack, Images
-from eyewall.split.network_result import KIND, NetworkCard, load_network
+from eyewall.split.networks.image_pack import ImagePack, Images
+from eyewall.split.networks.result import KIND, NetworkCard, load_network
 from eyewall.storage import Artifact, Store, resolve
 
 SCORE_KIND: Final = "score"

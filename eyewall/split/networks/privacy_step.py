@@ -10,9 +10,9 @@ from eyewall.contracts.errors import ContractError, InputError
 from eyewall.contracts.jobs import PrivacyJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
-from eyewall.split.image_pack import ImagePack
-from eyewall.split.network_result import KIND, load_network
-from eyewall.split.score_network import SCORE_KIND
+from eyewall.split.networks.image_pack import ImagePack
+from eyewall.split.networks.result import KIND, load_network
+from eyewall.split.networks.score_step import SCORE_KIND
 from eyewall.storage import Artifact, Store, resolve
 
 PRIVACY_NAME, PICTURE_NAME = "privacy.json", "reconstructions.png"
@@ -55,7 +55,7 @@ def _measure(job: PrivacyJob, store: Store, network: Artifact, config: dict[str,
     prepare(job.seed)
     from PIL import Image
 
-    from eyewall.split.privacy import Likeness, likeness, reconstruct, sheet, train_decoder
+    from eyewall.split.networks.privacy import Likeness, likeness, reconstruct, sheet, train_decoder
 
     pack = ImagePack(job.images)
     model, card = load_network(network)

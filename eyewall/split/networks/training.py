@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from eyewall.contracts.errors import DivergedError
 from eyewall.progress import progress
-from eyewall.split.bottleneck import distillation_loss, fake_quantise
-from eyewall.split.image_pack import Images
+from eyewall.split.networks.bottleneck import distillation_loss, fake_quantise
+from eyewall.split.networks.image_pack import Images
 
 Augment = Literal["none", "flip", "flip_shift"]
 Array = npt.NDArray[Any]
