@@ -9,11 +9,11 @@ from eyewall.jobs.runner import Assignment, Runner, Seen, WorkerUnreachable
 EndState = Literal["succeeded", "failed", "cancelled", "pruned", "lost"]
 
 
-def verdict(seen: Seen, stopped_as: str, max_s: int | None) -> tuple[EndState, int | None, str]:
+def verdict(seen: Seen, stopped_as: str, max_s: int | None, last_line: str = "") -> tuple[EndState, int | None, str]:
     """How an attempt that was seen to have ended, ended: state, exit code, reason.
 
     ``stopped_as``: what it was told to end as: cancelled or pruned by its user, failed by us as its ``max_s`` were
-    over; empty where it ended by itself.
+    over; empty where it ended by itself. ``last_line`` is what it printed last, which mostly says why it failed.
     """
     if stopped_as in ("cancelled", "pruned"):
         return "pruned" if stopped_as == "pruned" else "cancelled", seen.exit_code, seen.reason or stopped_as
@@ -23,7 +23,8 @@ def verdict(seen: Seen, stopped_as: str, max_s: int | None) -> tuple[EndState, i
         return "lost", None, seen.reason or "it ended, and nobody knows how"
     if seen.exit_code == 0:
         return "succeeded", 0, ""
-    return "failed", seen.exit_code, seen.reason or f"its command ended with exit code {seen.exit_code}"
+    said = f": {last_line}" if last_line else ""
+    return "failed", seen.exit_code, seen.reason or f"its command ended with exit code {seen.exit_code}{said}"
 
 
 def clear(runner: Runner, assignment: Assignment, database: Database, left: bool = False) -> bool:

@@ -19,6 +19,8 @@ HEAD_BYTES, TAIL_BYTES = 1 << 20, 7 << 20
 #: More values than this of one attempt are left out: they are rows of a database.
 MAX_REPORTS = 100_000
 _MAX_METRIC_CHARACTERS = 100
+#: Of the last line, where it becomes the reason of a failure.
+MAX_SAID_CHARACTERS = 200
 #: A log is written anew whenever it has changed: at most so often, and so many bytes a second.
 _WRITE_INTERVAL_S, _WRITE_BYTES_PER_S = 2.0, 1 << 19
 
@@ -116,6 +118,17 @@ class Output:
                 f"[eyewall: {self._left_out} bytes of output are left out here]\n".encode() if self._left_out else b""
             )
             return b"".join((*self._head, said, *self._tail))
+
+    def last_line(self) -> str:
+        """The last line that says something, at most `MAX_SAID_CHARACTERS` of it; reports say nothing."""
+        with self._lock:
+            for raw in (*reversed(self._tail), *reversed(self._head)):
+                # No colours of a terminal, and no zeros, which the database does not take.
+                printable = "".join(c if c.isprintable() else " " for c in raw.decode(errors="replace"))
+                line = " ".join(printable.split())
+                if line and not line.startswith(REPORT.strip()):
+                    return line[:MAX_SAID_CHARACTERS]
+        return ""
 
     def is_due(self) -> bool:
         """Whether the log has changed since it was written, and that is long enough ago for its size."""

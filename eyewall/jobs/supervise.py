@@ -259,7 +259,7 @@ class Supervision:
 
     def _record(self, seen: Seen, stopped_as: str) -> None:
         _, stop, _ = self._standing()
-        self._finish(*verdict(seen, stop or stopped_as, self.assignment.max_s))
+        self._finish(*verdict(seen, stop or stopped_as, self.assignment.max_s, self._output.last_line()))
 
     def _finish(self, state: EndState, exit_code: int | None, reason: str, ran: bool = True) -> None:
         """Record the end; ``ran``: there may be output to keep."""

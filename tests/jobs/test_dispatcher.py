@@ -52,6 +52,7 @@ def test_a_users_mistake_is_a_failure_in_one_sentence_and_not_repeated(place: Pl
     mistakes: dict[str, tuple[tuple[str, ...], dict[str, object], int | None, str]] = {
         "no such command": (("trian.py",), {}, 127, "cannot start 'trian.py': No such file"),
         "fails at once": (("sh", "-c", "exit 3"), {}, 3, "ended with exit code 3"),
+        "says why": (("sh", "-c", "echo no data; exit 3"), {}, 3, "its command ended with exit code 3: no data"),
         "no such code": (("true",), {"code": "no/code"}, None, "code 'no/code' is not there"),
         "no such data": (("true",), {"data": ("no/data",)}, None, "data 'no/data' is not in the store"),
         "over its time": (("sleep", "60"), {"max_hours": 1 / 3600}, None, "max_hours"),

@@ -47,6 +47,23 @@ def test_a_line_is_a_report_only_if_it_is_whole(line: str, report: Report | None
     assert report_of(f" eyewall-report {line}") is None
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        pytest.param((), "", id="nothing"),
+        pytest.param(("a", "ValueError: no  such file", "", " "), "ValueError: no such file", id="blank-after"),
+        pytest.param(("a", 'eyewall-report {"step": 1, "metric": "m", "value": 2}'), "a", id="reports-say-nothing"),
+        pytest.param(("x" * 500,), "x" * 200, id="long"),
+        pytest.param(("\x00bad\x1b[31m red",), "bad [31m red", id="not-printable"),
+    ],
+)
+def test_the_last_line_is_one_that_says_something(lines: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    made = an_output(str(tmp_path))
+    for line in lines:
+        made.take(line)
+    assert made.last_line() == said
+
+
 @given(st.text(max_size=200))
 def test_no_line_breaks_the_reader_of_reports(text: str) -> None:
     report_of(text)
