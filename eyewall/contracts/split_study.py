@@ -6,12 +6,15 @@ from typing import Any, Final
 CHANNELS: Final = (1, 4, 8, 12, 16, 20, 24, 28, 32)
 #: Channels of the cuts that are squeezed by a trained bottleneck.
 BOTTLENECKS: Final = (4, 8, 11)
-#: The unchanged network: what losses are reckoned against, and the bottlenecks' teacher.
+#: Filters at the cut of networks that the unchanged one teaches.
+TAUGHT_CHANNELS: Final = (8,)
+#: The unchanged network: what losses are reckoned against, and the others' teacher.
 TEACHER: Final = "channels_32"
 
 #: Name of a network → the fields of its NetworkJob, without images and teacher.
 NETWORKS: Final[dict[str, dict[str, Any]]] = {
     **{f"channels_{number}": {"channels": number} for number in CHANNELS},
+    **{f"taught_{number}": {"channels": number} for number in TAUGHT_CHANNELS},
     **{
         f"bottleneck_{number}": {
             "bottleneck": number,
@@ -24,7 +27,7 @@ NETWORKS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 #: Those that learn from the teacher.
-TAUGHT: Final = tuple(name for name in NETWORKS if name.startswith("bottleneck"))
+TAUGHT: Final = tuple(name for name in NETWORKS if not name.startswith("channels"))
 #: Cuts whose features a decoder tries to turn back into images, of the teacher.
 PRIVACY_CUTS: Final = ("pool1", "pool2", "pool3", "logits")
 PARTS: Final = ("cifar10", "caffenet", "typhoon")

@@ -92,6 +92,7 @@ def score_of(card: NetworkCard, network: Artifact, wires: dict[str, Any], n: int
         "cut": card.cut,
         "trained_for": card.trained_for,
         "epochs": len(card.losses),
+        "taught": card.teacher is not None,
         "data": "JPEG copy",
         "scored_on": scored_on,
         "images": n,

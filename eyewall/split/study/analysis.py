@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from eyewall.contracts.split import BreakEven, Option, Profile
 from eyewall.split.planner import break_evens, frame_s
@@ -16,6 +16,11 @@ PAPER = {1: 56.6, 4: 73.4, 8: 76.6, 12: 77.2, 16: 77.1, 20: 77.7, 24: 77.6, 28: 
 TOLERANCE = 0.10
 
 Score = Mapping[str, Any]
+
+
+#: How the network of a score was trained.
+Trained = Literal["plain", "taught", "squeezed"]
+KINDS: tuple[Trained, ...] = get_args(Trained)
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,17 @@ def way_of_score(score: Score, wire: str) -> str:
     return f"{score['cut']}/{score['bottleneck'] or score['channels']}/{wire}"
 
 
+def kind_of(score: Score) -> Trained:
+    """Filters as the paper varies them, trained alone or by the answers of the unchanged network; or a bottleneck."""
+    if score["bottleneck"] is not None:
+        return "squeezed"
+    return "taught" if score["taught"] else "plain"
+
+
 def whole_accuracy(scores: Iterable[Score]) -> float | None:
     """Of the unchanged network, uncut but for float32, which loses nothing, %."""
     for score in scores:
-        if score["channels"] == max(PAPER) and score["bottleneck"] is None:
+        if score["channels"] == max(PAPER) and kind_of(score) == "plain":
             return float(score["wires"]["float32"]["accuracy_percent"])
     return None
 
@@ -132,5 +144,6 @@ def losses_of(measured: Measurement, scores: Sequence[Score]) -> dict[str, float
     losses = {"client": 0.0, "cloud": 0.0}
     for score in scores:
         for wire, result in score["wires"].items():
-            losses[way_of_score(score, wire)] = round(whole - float(result["accuracy_percent"]), 4)
+            way, loss = way_of_score(score, wire), round(whole - float(result["accuracy_percent"]), 4)
+            losses[way] = min(loss, losses.get(way, loss))  # one would serve the better of two such networks
     return {way: loss for way, loss in losses.items() if any(c.name == way for c in measured.candidates)}

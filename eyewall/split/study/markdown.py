@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from eyewall.contracts.split import Option
-from eyewall.split.study.analysis import PAPER, Score, best_split, pair, trials, whole_accuracy
+from eyewall.split.study.analysis import PAPER, Score, best_split, kind_of, pair, trials, whole_accuracy
 from eyewall.split.study.claims import SMALL_CLIENT, Claim, all_claims, option_sets
 from eyewall.split.study.link import LinkSpec, bandwidth_text
 from eyewall.split.study.results import Measurement, leads_of
@@ -64,14 +64,13 @@ def _claims(claims: Iterable[Claim]) -> list[str]:
 def _accuracy(scores: Sequence[Score], measured: Measurement | None) -> list[str]:
     whole = whole_accuracy(scores)
     rows = []
-    for score in sorted(scores, key=lambda s: (s["bottleneck"] is not None, s["bottleneck"] or s["channels"])):
-        wires = score["wires"]
-        squeezed = score["bottleneck"] is not None
+    for score in scores:
+        wires, kind = score["wires"], kind_of(score)
         lost = "–" if whole is None else f"{whole - wires['int8']['accuracy_percent']:+.2f}"
         rows.append(
             (
-                f"{score['bottleneck']} (squeezed)" if squeezed else str(score["channels"]),
-                "–" if squeezed else f"{PAPER.get(score['channels'], '–')}",
+                f"{score['bottleneck'] or score['channels']}{'' if kind == 'plain' else f' ({kind})'}",
+                f"{PAPER.get(score['channels'], '–')}" if kind == "plain" else "–",
                 *(f"{wires[wire]['accuracy_percent']:.2f}" for wire in ("float32", "float16", "int8")),
                 lost,
                 f"{score['values_at_cut']} ({100 * score['values_at_cut'] / score['raw_image_bytes']:.0f} %)",
@@ -84,6 +83,8 @@ def _accuracy(scores: Sequence[Score], measured: Measurement | None) -> list[str
     )  # fmt: skip
     note = [
         "",
+        "*taught*: trained by the answers of the unchanged 32 filters as well as by labels; *squeezed*: a bottleneck",
+        "behind its 32 filters, taught so too.",
         f"Accuracy on the {scores[0]['images']} test images of a **JPEG copy** of CIFAR-10; head, wire and tail apart.",
         "Values and bytes are of one frame at the cut, beside the raw image's 3072 values of one byte: the paper's",
         '"one sixth" (8 filters) counts values; as float32 they are two thirds of the raw bytes, as int8 one sixth.',

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eyewall.split.study.analysis import PAPER, Score, best_split
+from eyewall.split.study.analysis import PAPER, Score, best_split, kind_of
 from eyewall.split.study.link import LinkSpec, bandwidth_text
 from eyewall.split.study.results import Measurement, leads_of
 
@@ -26,7 +26,7 @@ def accuracy_by_channels(scores: Sequence[Score], path: Path) -> None:
     """Accuracy of the networks with so many filters at the cut, over each wire, and the paper's."""
     figure, (axes,) = _figure(7.2, 4.4, 1)
     axes.plot(list(PAPER), list(PAPER.values()), "D--", color=PAPERS, markersize=4, label="paper (CIFAR-10, float32)")
-    plain = sorted((s for s in scores if s["bottleneck"] is None), key=lambda s: s["channels"])
+    plain = [s for s in scores if kind_of(s) == "plain"]
     for wire, (colour, marker) in WIRES.items():
         if wire == "float16" or not plain:  # as float32's, to the second digit: it would hide it
             continue
@@ -34,12 +34,13 @@ def accuracy_by_channels(scores: Sequence[Score], path: Path) -> None:
             [s["channels"] for s in plain], [s["wires"][wire]["accuracy_percent"] for s in plain], marker=marker,
             color=colour, label=f"this study (JPEG copy), {wire}", linewidth=1.4, markersize=5,
         )  # fmt: skip
-    squeezed = sorted((s for s in scores if s["bottleneck"]), key=lambda s: s["bottleneck"])
-    if squeezed:
-        axes.plot(
-            [s["bottleneck"] for s in squeezed], [s["wires"]["int8"]["accuracy_percent"] for s in squeezed], "*",
-            color="#000000", markersize=11, label="this study, squeezed after pool2, int8",
-        )  # fmt: skip
+    for kind, marker, label in (("taught", "P", "taught by 32 filters"), ("squeezed", "*", "squeezed after pool2")):
+        if others := [s for s in scores if kind_of(s) == kind]:
+            axes.plot(
+                [s["bottleneck"] or s["channels"] for s in others],
+                [s["wires"]["int8"]["accuracy_percent"] for s in others], marker,
+                color="#000000", markersize=10, label=f"this study, {label}, int8",
+            )  # fmt: skip
     axes.set_xlabel("channels at the cut (values per frame: 64 times as many; the raw image has 3072)")
     axes.set_ylabel("accuracy (%)")
     axes.set_xticks(list(PAPER))

@@ -9,7 +9,7 @@ from eyewall.contracts.jobs import SplitStudyJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.progress import progress
-from eyewall.split.study.analysis import losses_of, profile_of
+from eyewall.split.study.analysis import KINDS, kind_of, losses_of, profile_of
 from eyewall.split.study.claims import Claim, all_claims
 from eyewall.split.study.markdown import report
 from eyewall.split.study.measure_step import KIND as MEASUREMENT
@@ -73,18 +73,20 @@ def _parts(measured: list[Artifact]) -> dict[str, Measurement]:
 
 
 def _scores(figures: list[Any]) -> list[Any]:
-    """The scores on test images, the plain networks first, each by its channels. Raises InputError for two of one."""
-    found: dict[tuple[int, int], Any] = {}
+    """The scores on test images, by kind and then by channels at the cut. Raises InputError for two of one."""
+    found: dict[tuple[int, int, int], Any] = {}
     for score in figures:
-        key = (score["bottleneck"] or 0, score["channels"])
+        if "taught" not in score:
+            raise ContractError(f"the score of {score['network']!r} is of an older version: score the network again")
+        key = (KINDS.index(kind_of(score)), score["bottleneck"] or 0, score["channels"])
         if score["scored_on"] != "test":
             raise InputError(
                 f"the score of {score['network']!r} is of {score['scored_on']} images: score the test ones"
             )
         if key in found:
             raise InputError(
-                f"{score['network']!r} and {found[key]['network']!r} both have {key[1]} filters at the cut"
-                f"{f' and a bottleneck of {key[0]}' if key[0] else ''}: give the score of one of them"
+                f"{score['network']!r} and {found[key]['network']!r} both have {key[2]} filters at the cut"
+                f"{f' and a bottleneck of {key[1]}' if key[1] else ''}: give the score of one of them"
             )
         found[key] = score
     return [found[key] for key in sorted(found)]
