@@ -4,8 +4,8 @@ from typing import Any, Final
 
 #: Filters at the cut: the paper's.
 CHANNELS: Final = (1, 4, 8, 12, 16, 20, 24, 28, 32)
-#: Channels of the cuts that are squeezed by a trained bottleneck.
-BOTTLENECKS: Final = (4, 8, 11)
+#: Values of each of the four blocks at the cuts that a trained bottleneck squeezes: 256, 512 and 704 in all.
+BOTTLENECKS: Final = (64, 128, 176)
 #: Filters at the cut of networks that the unchanged one teaches.
 TAUGHT_CHANNELS: Final = (8,)
 #: The unchanged network: what losses are reckoned against, and the others' teacher.

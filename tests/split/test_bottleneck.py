@@ -13,7 +13,7 @@ from eyewall.contracts.jobs import NetworkJob, ScoreNetworkJob
 from eyewall.contracts.split import WireContract
 from eyewall.split.calibration import calibrate
 from eyewall.split.networks import cifar10, train_step
-from eyewall.split.networks.bottleneck import begin_from, distillation_loss, fake_quantise, principal_axes
+from eyewall.split.networks.bottleneck import begin_from, blocks, distillation_loss, fake_quantise, principal_axes
 from eyewall.split.networks.result import NetworkCard, load_network
 from eyewall.split.networks.score_step import run as score
 from eyewall.split.networks.training import forward, logits_of
@@ -53,11 +53,9 @@ def test_principal_axes_are_those_of_the_singular_values() -> None:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(50, 2, 2, 6)) @ np.diag([5, 4, 3, 0.2, 0.1, 0.1]) @ draw.normal(size=(6, 6)) + 7
 
-    mean, axes = principal_axes(features, 3)
+    axes = principal_axes(features, 3)
 
-    flat = features.reshape(-1, 6)
-    _, _, rows = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
-    np.testing.assert_allclose(mean, flat.mean(axis=0), rtol=1e-5)
+    _, _, rows = np.linalg.svd(features.reshape(-1, 6), full_matrices=False)
     # The same axes, up to their sign, which is that of their largest component.
     np.testing.assert_allclose(np.abs(axes.T @ rows[:3].T), np.eye(3), atol=1e-4)
     assert all(axes[np.abs(axes[:, i]).argmax(), i] > 0 for i in range(3))
@@ -69,17 +67,25 @@ def test_more_axes_than_channels_are_refused(channels: int) -> None:
         principal_axes(np.arange(24.0).reshape(6, 4), channels)
 
 
+def test_blocks_are_the_values_of_neighbouring_places_row_by_row() -> None:
+    """2×4 places of two channels, in blocks of 2×2: the first holds columns 0 and 1 of both rows."""
+    features = np.arange(16).reshape(1, 2, 4, 2)
+
+    assert blocks(features, 2, 2).tolist() == [[[[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]]]]
+
+
 def test_a_bottleneck_as_wide_as_the_cut_begins_as_the_teacher() -> None:
+    """4·4 places of 6 channels are 96 values a block."""
     pixels, _ = images(30)
-    teacher, wide, narrow = cifar10.build(6), cifar10.build(6, 6), cifar10.build(6, 2)
+    teacher, wide, narrow = cifar10.build(6), cifar10.build(6, 96), cifar10.build(6, 12)
     for model in (wide, narrow):
         begin_from(model, teacher, pixels)
 
     expected = logits_of(teacher, pixels)
     np.testing.assert_allclose(logits_of(wide, pixels), expected, atol=1e-4)
     away = np.abs(logits_of(narrow, pixels) - expected).mean()
-    assert away > 1e-4, "two channels are not six"
-    fresh = cifar10.build(6, 2)
+    assert away > 1e-4, "twelve values are not 96"
+    fresh = cifar10.build(6, 12)
     assert away < np.abs(logits_of(fresh, pixels) - expected).mean(), "and yet nearer than any other network"
 
 
@@ -124,7 +130,7 @@ def test_a_pupil_names_its_teacher_and_is_scored_over_each_wire(pack: Path, stor
     Store(store_url).write_json("receipts/t.json", teacher.model_dump(mode="json"))
     pupil = train_step.run(
         plain.model_copy(
-            update={"teacher_ref": "receipts/t.json", "bottleneck": 3, "wire": "int8", "learning_rate": 0.005}
+            update={"teacher_ref": "receipts/t.json", "bottleneck": 48, "wire": "int8", "learning_rate": 0.005}
         )
     )
     assert teacher.result is not None
@@ -134,8 +140,8 @@ def test_a_pupil_names_its_teacher_and_is_scored_over_each_wire(pack: Path, stor
     scored = score(job)
 
     card = NetworkCard.read(Store(store_url).local(pupil.result.uri))
-    assert (card.teacher, card.cut, card.cut_shape) == (teacher.result.sha256, "squeeze", (8, 8, 3))
-    # 8·8·3 values: 768, 384 and 192 bytes of 3072.
+    assert (card.teacher, card.cut, card.cut_shape) == (teacher.result.sha256, "squeeze", (2, 2, 48))
+    # 2·2·48 values: 768, 384 and 192 bytes of 3072.
     wires = scored.summary["wires"]
     assert [wires[w]["bytes"] for w in ("float32", "float16", "int8")] == [768, 384, 192]
     assert wires["int8"]["share_of_raw_bytes"] == 0.0625
@@ -156,10 +162,10 @@ def test_without_epochs_a_pupil_is_the_principal_components_alone(pack: Path, st
     teacher = train_step.run(plain)
     assert teacher.result is not None
 
-    pupil = train_step.run(plain.model_copy(update={"teacher_ref": teacher.result.uri, "bottleneck": 4, "epochs": 0}))
+    pupil = train_step.run(plain.model_copy(update={"teacher_ref": teacher.result.uri, "bottleneck": 64, "epochs": 0}))
 
     assert (pupil.summary["epochs"], pupil.summary["loss_last"]) == (0, None)
-    # As many components as channels: nothing is lost.
+    # As many components as 4·4 places of 4 channels: nothing is lost.
     assert pupil.summary["test_accuracy_percent"] == teacher.summary["test_accuracy_percent"]
 
 

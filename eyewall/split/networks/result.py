@@ -23,6 +23,8 @@ KIND: Final = "network"
 CARD_NAME, WEIGHTS_NAME = "network.json", "weights.npz"
 #: Raise it when the same images and job would give another network.
 NETWORK_FORMAT = 1
+#: The same for bottlenecks alone: 2 squeezes blocks.
+BOTTLENECK_FORMAT = 2
 _NOT_DECISIVE = {"store", "receipt", "images", "teacher_ref"}
 
 
@@ -68,6 +70,8 @@ def network_config(job: NetworkJob, images_sha256: str, teacher_sha256: str | No
     decisive = {name: value for name, value in job.model_dump(mode="json").items() if name not in _NOT_DECISIVE}
     if teacher_sha256 is None:
         decisive.pop("distillation")  # nobody to learn from
+    if job.bottleneck is not None:
+        decisive["bottleneck_format"] = BOTTLENECK_FORMAT
     if not job.polish_epochs:  # unsaid, so that networks of before there was polishing keep their names
         decisive.pop("polish_epochs"), decisive.pop("polish_learning_rate")
     return {"format": NETWORK_FORMAT, "images": images_sha256, "teacher": teacher_sha256, **decisive}
