@@ -57,7 +57,7 @@ def split_study() -> None:
                 **fields,
                 "images": IMAGES,
                 "teacher_ref": receipt_of(f"train_{TEACHER}") if name in TAUGHT else "",
-                **({} if name in TAUGHT else {"epochs": "{{ params.epochs }}"}),
+                **({} if "epochs" in fields else {"epochs": "{{ params.epochs }}"}),
             },
         )
         for name, fields in NETWORKS.items()

@@ -19,9 +19,9 @@ NETWORKS: Final[dict[str, dict[str, Any]]] = {
         f"bottleneck_{number}": {
             "bottleneck": number,
             "wire": "int8",
-            "epochs": 8,
-            "learning_rate": 0.02,
-            "polish_epochs": 8,
+            "epochs": 6,
+            "learning_rate": 0.01,
+            "polish_epochs": 4,
         }
         for number in BOTTLENECKS
     },

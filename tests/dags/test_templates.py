@@ -190,12 +190,14 @@ def study_receipt(task_id: str) -> str:
 
 def test_the_study_trains_what_the_contract_names_and_bottlenecks_learn_from_the_widest(render):
     wide = render("split_study", "train_channels_32", STUDY).job(SETTINGS, "receipts/r.json")
-    squeezed = render("split_study", "train_bottleneck_11", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
+    squeezed = render("split_study", "train_bottleneck_176", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
 
     assert (wide.images, wide.channels, wide.bottleneck, wide.teacher_ref) == ("packs/cifar10.npz", 32, None, None)
-    assert (squeezed.bottleneck, squeezed.wire, squeezed.epochs) == (11, "int8", 8)
+    assert (squeezed.bottleneck, squeezed.wire, squeezed.epochs) == (176, "int8", 6)
     assert squeezed.teacher_ref == study_receipt("train_channels_32")
     assert render("split_study", "train_channels_8", {**STUDY, "epochs": 2}).arguments["epochs"] == "2"
+    taught = render("split_study", "train_taught_8", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
+    assert (taught.channels, taught.epochs, taught.teacher_ref) == (8, 2, squeezed.teacher_ref)
     scored = render("split_study", "score_channels_8", STUDY).job(SETTINGS, "receipts/r.json")
     assert (scored.network_ref, scored.images) == (study_receipt("train_channels_8"), "packs/cifar10.npz")
 
