@@ -43,7 +43,11 @@ _SIGNS: Final[tuple[tuple[KnownFormat, re.Pattern[str]], ...]] = (
     ("atcf", re.compile(r"^[A-Z]{2}, *\d{1,2}, *\d{10}, *\d*, *BEST *,", re.MULTILINE)),
     (
         "digital_typhoon",
-        re.compile(r"^\d{4}\t\d{1,2}\t\d{1,2}\t\d{1,2}\t\d\t-?\d+(\.\d*)?\t.*\t[01]\r?$", re.MULTILINE),
+        re.compile(
+            r"^\d{4}\t\d{1,2}\t\d{1,2}\t\d{1,2}\t\d\t-?\d+(\.\d*)?\t.*\t[01]\r?$"
+            r"|\Ayear,month,day,hour,grade,lat,lng,pressure,wind,[^\n]*\bintp\b",
+            re.MULTILINE,
+        ),
     ),
 )
 
@@ -99,7 +103,7 @@ def _read_file(data: bytes, name: str, fmt: TracksFormat) -> pd.DataFrame:
         first = data[:40].decode("ascii", errors="replace")
         raise TrackError(
             f"{name} begins with {first!r}, which is no best track: IBTrACS (CSV, Parquet), RSMC Tokyo text, "
-            "ATCF b-decks and Digital Typhoon TSV are known"
+            "ATCF b-decks and Digital Typhoon's TSV and CSV are known"
         )
     table = finish(_PARSERS[found](data, name), name)
     table.attrs["format"] = found

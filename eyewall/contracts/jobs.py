@@ -1,76 +1,16 @@
-"""Jobs: one frozen, typed object per step, which round-trips through the command line ``eyewall <verb> …``.
+"""The jobs of the main flow, and JOBS, the table of all of them; what every job has is in `eyewall.contracts.job`."""
 
-A field becomes an option of the same name with dashes (or the name given by ``option=``), a tuple becomes a repeated
-option, a flag becomes ``--flag/--no-flag``. But for the store, fields left at their default are not passed on, so that
-a job's command stays short. Fields named ``*_ref`` take a path or URL of an artifact, or of the receipt that names it.
-"""
+from typing import ClassVar, Literal
 
-from typing import Any, ClassVar, Literal, Self
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from eyewall.contracts.errors import ContractError
 from eyewall.contracts.fields import DEFAULT_BOX, AreaText, BoxText, Name, Uri, UtcTime
-from eyewall.contracts.split_study import BOTTLENECKS, CHANNELS
+from eyewall.contracts.image_jobs import FindCentreJob, PretrainJob, TrainCentreJob
+from eyewall.contracts.job import Job as Job
+from eyewall.contracts.job import TracksFormat as TracksFormat
+from eyewall.contracts.split_jobs import MeasureSplitJob, NetworkJob, PrivacyJob, ScoreNetworkJob, SplitStudyJob
 
-TracksFormat = Literal["auto", "ibtracs", "jma", "atcf", "digital_typhoon"]
 Strategy = Literal["single", "mirrored", "multi_worker", "parameter_server", "model_parallel"]
-
-
-class Job(BaseModel):
-    """What every step has: where artifacts live, and where the receipt of the result goes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    verb: ClassVar[str]
-    runner: ClassVar[str]  #: "module:function" that takes the job and returns its Receipt
-
-    store: Uri = Field("var/store", description="artifact store: a folder or an fsspec URL (s3://bucket/prefix)")
-    receipt: Uri | None = Field(None, description="file for the receipt of the result, inside the store")
-
-    @classmethod
-    def option_of(cls, field: str) -> str:
-        """The command-line option of ``field``."""
-        extra = cls.model_fields[field].json_schema_extra
-        named = extra.get("option") if isinstance(extra, dict) else None
-        return str(named) if named else "--" + field.replace("_", "-")
-
-    def to_args(self) -> list[str]:
-        """The command line after ``eyewall``, as a list for exec: no shell ever sees it."""
-        args = [self.verb]
-        values = self.model_dump(mode="json")
-        for field, info in type(self).model_fields.items():
-            value = values[field]
-            # The store is always named: where the command runs, settings or the environment may have another default.
-            is_default = not info.is_required() and getattr(self, field) == info.get_default(call_default_factory=True)
-            if is_default and field != "store":
-                continue
-            option = self.option_of(field)
-            if isinstance(value, bool):
-                args.append(option if value else "--no-" + option.removeprefix("--"))
-            elif isinstance(value, list):
-                args += [f"{option}={item}" for item in value]
-            elif value is not None:
-                args.append(f"{option}={value}")
-        return args
-
-    @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
-        """``values`` → job; every problem in one sentence. Raises ContractError."""
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            problems = "; ".join(cls._problem(dict(problem)) for problem in error.errors())
-            raise ContractError(f"{problems}; see eyewall {cls.verb} --help") from None
-
-    @classmethod
-    def _problem(cls, problem: dict[str, Any]) -> str:
-        """One of pydantic's errors in words: the option, the value, what is wrong with it."""
-        field = str(problem["loc"][0]) if problem["loc"] else cls.verb
-        name = cls.option_of(field) if field in cls.model_fields else field
-        if problem["type"] == "missing":
-            return f"{name} ({field}) is required"
-        return f"{'.'.join(map(str, problem['loc'])) or cls.verb} = {problem.get('input')!r}: {problem['msg']}"
 
 
 class IngestJob(Job):
@@ -121,7 +61,10 @@ class RecordsJob(Job):
     max_frame_age_h: float = Field(12.0, gt=0, description="oldest frame a sample may hold, hours before base time")
     min_frame_gap_h: float = Field(1.0, ge=0, description="least time between two frames of a sample")
     frames_only: bool = Field(False, description="drop samples without any frame")
-    shards: int = Field(4, ge=1, le=4096, description="shards a split")
+    shards: int | None = Field(
+        None, ge=1, le=4096, description="files a split; default: 4, and more where one would exceed 512 MiB"
+    )
+    processes: int = Field(1, ge=1, le=64, description="processes that cut out images; the result is the same")
 
 
 class TrainJob(Job):
@@ -156,6 +99,43 @@ class TrainJob(Job):
         " by; the others of the records only teach. Best with records of --min-wind-kt 0 and 34 here",
     )  # fmt: skip
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    track_model_ref: Uri | None = Field(
+        None,
+        description="trained model of kind track that a fusion stands on: it stays as it is, and the images learn to"
+        " correct it; default: all of a fusion is trained together. A model image takes its CLIPER and scales alone",
+        json_schema_extra={"option": "--track-model"},
+    )
+    residuals_ref: Uri | None = Field(
+        None,
+        description="track model whose errors the images learn from, in place of --track-model: one that has not seen"
+        " the seasons with frames errs there as it does on new ones",
+        json_schema_extra={"option": "--residuals-of"},
+    )
+    track_network: Literal["perceptron", "gru", "lstm", "attention"] = Field(
+        "perceptron", description="of the track ensemble's members; the others read the fixes one by one as well"
+    )
+    encoder: Literal["cnn", "convlstm", "rings"] = Field(
+        "cnn", description="of images: convolutions, also recurrent ones over the frames, or rings of a wide scene"
+    )
+    pretrained_ref: Uri | None = Field(
+        None,
+        description="encoder of eyewall pretrain to begin from, in place of the cnn's own convolutions",
+        json_schema_extra={"option": "--pretrained"},
+    )
+    frozen_encoder: bool = Field(False, description="leave the pretrained encoder as it is")
+    size: Literal["small", "medium", "large"] = Field(
+        "small", description="of the networks; large ones need --strategy model_parallel"
+    )
+    width: int | None = Field(None, ge=1, le=65536, description="units of the wide layers, in place of the size's own")
+    channels: tuple[int, ...] = Field((), description="of the image convolutions, in place of the size's own")
+    augment: bool = Field(
+        False, description="turn, shift and fade the training images at random, and turn the targets with them"
+    )
+    weight_decay: float = Field(0.02, ge=0)
+    doubt: float = Field(
+        1.0, ge=0, description="standard errors over storms by which a gain on the validation split has to stand out"
+    )
+    mixed_precision: bool = Field(False, description="bfloat16 where it is safe: for GPUs that are fast at it")
     heartbeat_timeout_s: float = Field(120.0, gt=0, description="a replica silent for this long is lost")
 
     @property
@@ -286,119 +266,6 @@ class ServeJob(Job):
     )
 
 
-class NetworkJob(Job):
-    """Labelled images → a network of the split study, with chosen filters at its cut; resumable at every epoch."""
-
-    verb: ClassVar[str] = "train-network"
-    runner: ClassVar[str] = "eyewall.split.networks.train_step:run"
-
-    images: Uri = Field(description="image pack: an .npz of JPEG bytes, offsets and labels for train and test")
-    network: Literal["cifar10"] = "cifar10"
-    channels: int = Field(32, ge=1, le=1024, description="filters of the layer before the cut")
-    bottleneck: int | None = Field(
-        None, ge=1, le=1024, description="squeeze those filters by a convolution to so many channels at the cut"
-    )
-    wire: Literal["float32", "int8"] = Field("float32", description="int8: train with the wire's rounding at the cut")
-    teacher_ref: Uri | None = Field(
-        None,
-        description="trained network to begin from, where its layers fit, and whose answers to learn",
-        json_schema_extra={"option": "--teacher"},
-    )
-    distillation: float = Field(
-        0.9, ge=0, le=1, description="weight of the teacher's answers, labels have the rest; 0: only begin from it"
-    )
-    epochs: int = Field(24, ge=0, le=10_000, description="0: as it begins, such as from its teacher")
-    batch: int = Field(128, ge=1, le=65_536)
-    learning_rate: float = Field(0.03, gt=0, description="the highest; it rises over an epoch, then falls to 0")
-    polish_epochs: int = Field(
-        0, ge=0, le=10_000, description="after those, more in which the layers before a bottleneck are trained as well"
-    )
-    polish_learning_rate: float = Field(0.005, gt=0, description="the highest of these")
-    weight_decay: float = Field(1e-3, ge=0)
-    augment: Literal["none", "flip", "flip_shift"] = Field("none", description="what is done to training images")
-    seed: int = Field(0, ge=0)
-    validation: int = Field(
-        0, ge=0, description="last training images, kept aside and scored; the test images are then not looked at"
-    )
-
-
-class ScoreNetworkJob(Job):
-    """A trained network of the split study → its accuracy on the test images over each wire, head and tail apart."""
-
-    verb: ClassVar[str] = "score-network"
-    runner: ClassVar[str] = "eyewall.split.networks.score_step:run"
-
-    network_ref: Uri = Field(description="trained network or its receipt", json_schema_extra={"option": "--network"})
-    images: Uri = Field(description="image pack that it was trained on")
-    calibration: int = Field(1000, ge=1, description="first training images, for the ranges of the int8 wire")
-    validation: int = Field(0, ge=0, description="score these last training images instead of the test ones")
-
-
-class PrivacyJob(Job):
-    """A trained network of the split study → how much of the images a decoder gets back from the features."""
-
-    verb: ClassVar[str] = "measure-privacy"
-    runner: ClassVar[str] = "eyewall.split.networks.privacy_step:run"
-
-    network_ref: Uri = Field(description="trained network or its receipt", json_schema_extra={"option": "--network"})
-    images: Uri = Field(description="image pack that it was trained on")
-    cuts: tuple[Name, ...] = Field((), description="layers to cut after; default: the network's own cut")
-    wire: Literal["float32", "float16", "int8"] = "float32"
-    train_images: int = Field(10_000, ge=1, description="first training images, for the decoder")
-    test_images: int = Field(2000, ge=1, description="first test images, to reconstruct")
-    epochs: int = Field(10, ge=1, le=10_000, description="of the decoder's training")
-    seed: int = Field(0, ge=0)
-
-
-class MeasureSplitJob(Job):
-    """One part of the split study → times and bytes of every way of running its model, on every link; resumable."""
-
-    verb: ClassVar[str] = "measure-split"
-    runner: ClassVar[str] = "eyewall.split.study.measure_step:run"
-
-    part: Literal["cifar10", "caffenet", "typhoon"] = Field(
-        "cifar10", description="the paper's network, one of ImageNet's size, or a forecaster of this project"
-    )
-    images: Uri | None = Field(None, description="cifar10: image pack, for frames and the int8 wire's ranges")
-    channels: tuple[int, ...] = Field(CHANNELS, description="cifar10: filters at the cut")
-    bottlenecks: tuple[int, ...] = Field(BOTTLENECKS, description="cifar10: channels of squeezed cuts, int8")
-    model_ref: Uri | None = Field(
-        None, description="typhoon: image or fusion model, or its receipt", json_schema_extra={"option": "--model"}
-    )
-    records_ref: Uri | None = Field(
-        None, description="typhoon: records whose test split is scored", json_schema_extra={"option": "--records"}
-    )
-    bandwidths_mbps: tuple[float, ...] = Field((1000.0, 100.0, 10.0, 1.0), description="of the link, each way")
-    rtts_ms: tuple[float, ...] = Field((1.0, 20.0, 200.0), description="round trips of the link")
-    requests: int = Field(8, ge=1, le=1000, description="requests of each way on each link that count, at least")
-    batch: int = Field(32, ge=1, le=1024, description="frames in one request")
-    client_cpu: float | None = Field(0.1, gt=0, le=64, description="the client's share of one core")
-    link: Literal["auto", "namespaces", "proxy"] = Field(
-        "auto", description="namespaces shaped by tc where they are allowed, else a proxy in user space"
-    )
-    seed: int = Field(0, ge=0)
-
-
-class SplitStudyJob(Job):
-    """Measurements and scores → the report of the split study: Markdown, JSON and plots."""
-
-    verb: ClassVar[str] = "split-study"
-    runner: ClassVar[str] = "eyewall.split.study.report_step:run"
-
-    measurement_refs: tuple[Uri, ...] = Field(
-        description="measurements or their receipts, one of each part", json_schema_extra={"option": "--measurement"}
-    )
-    score_refs: tuple[Uri, ...] = Field(
-        (), description="scores of networks, and of privacy, or their receipts", json_schema_extra={"option": "--score"}
-    )
-
-    @field_validator("measurement_refs", "score_refs", mode="before")
-    @classmethod
-    def _named_ones(cls, refs: Any) -> Any:
-        """A part that was not asked for is an empty text."""
-        return tuple(ref for ref in refs if ref) if isinstance(refs, list | tuple) else refs
-
-
 class SimulateJob(Job):
     """A small typhoon season: best tracks, and AHI HSD Target Area files for the imaged storms."""
 
@@ -434,5 +301,8 @@ JOBS: dict[str, type[Job]] = {
         PrivacyJob,
         MeasureSplitJob,
         SplitStudyJob,
+        PretrainJob,
+        TrainCentreJob,
+        FindCentreJob,
     )
 }

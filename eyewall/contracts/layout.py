@@ -1,12 +1,17 @@
 """Where each kind of artifact lives in the store. Every path of the project is made here and nowhere else.
 
 frames/<stream>/<YYYY>/<MM>/<DD>/<YYYYMMDDTHHMMSSZ>.nc        one frame; .json beside it is its manifest
+frames/<stream>/.sums/<YYYY>.csv                              sha256 of a year's frames; made again when it is lost
 quarantine/<stream>/<file>__<sha256[:12]>, ….reason.json      what was refused, and why
 records/<digest>/                                             shards, schema.json, statistics.json
+records/.<digest>.resuming.tmp/                               parts of records that are being built
 runs/<run>/                                                   checkpoints of a training run
 models/<digest>/saved_model/, model.json                      a trained candidate
 networks/<digest>/weights.npz, network.json                   a network of the split study
 scores/<digest>/score.json or privacy.json                    its accuracy over each wire; what leaks at each cut
+encoders/<digest>/weights.npz, encoder.json                   a pretrained encoder of pictures
+centres/<digest>/weights-<n>.npz, centre.json                 a network that finds centres
+positions/<digest>/positions.csv, report.json                 where it found storms, and how far off
 evaluations/<digest>/report.json                              a verification
 decisions/<digest>/decision.json                              a gate decision
 serving/<name>/<version>/                                     the model repository (TensorFlow Serving's layout)
@@ -53,7 +58,10 @@ def digest_of(inputs: Mapping[str, Any]) -> str:
 
 def digest_of_files(pairs: Iterable[tuple[str, str]]) -> str:
     """sha256 of (name, sha256) pairs, in their order: the one number that stands for many files."""
-    return hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in pairs).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for name, sha in pairs:
+        digest.update(f"{name} {sha}\n".encode())
+    return digest.hexdigest()
 
 
 def frame_path(stream: str, nominal_time: datetime, part: str = "") -> str:
@@ -71,6 +79,17 @@ def parse_frame_path(path: str) -> tuple[datetime, str]:
     name = path.rsplit("/", 1)[-1].removesuffix(".nc")
     key, _, part = name.partition("__")
     return parse_time_key(key), part
+
+
+def frame_sums_path(stream: str, year: str) -> str:
+    """Path of what is remembered of the content of a year's frames."""
+    return f"frames/{stream}/.sums/{year}.csv"
+
+
+def resuming_dir(artifact: str) -> str:
+    """Folder of what is done of an artifact, by its own path; a staging name, which `eyewall store tidy` knows."""
+    parent, _, name = artifact.rpartition("/")
+    return f"{parent}/.{name}.resuming.tmp"
 
 
 def quarantine_path(stream: str, file_name: str, sha256: str) -> str:

@@ -32,7 +32,7 @@ class Manifest(BaseModel):
     schema_version: Literal[1] = 1
     kind: Literal[
         "frame", "records", "model", "evaluation", "decision", "version", "forecast", "season",
-        "network", "score", "measurement", "study",
+        "network", "score", "measurement", "study", "encoder", "centre", "positions",
     ]  # fmt: skip
     code_version: str
     inputs: dict[str, str] = Field(default_factory=dict, description="name or URI of each input → its sha256")

@@ -34,6 +34,7 @@ IMAGE_OF = {
     "train": "train", "verify": "train", "publish": "train", "forecast": "train",
     "train-network": "train", "score-network": "train", "measure-privacy": "train",
     "measure-split": "train", "split-study": "train",
+    "pretrain": "train", "train-centre": "train", "find-centre": "train",
     "serve": "serve",
 }  # fmt: skip
 
@@ -100,6 +101,9 @@ DEFAULT_RESOURCES = {
     "score-network": Resources(cpus=1, memory="4Gi"),
     "measure-privacy": Resources(cpus=1, memory="4Gi"),
     "measure-split": Resources(cpus=2, memory="4Gi"),
+    "pretrain": Resources(cpus=2, memory="4Gi"),
+    "train-centre": Resources(cpus=2, memory="4Gi"),
+    "find-centre": Resources(cpus=1, memory="4Gi"),
     "serve": Resources(cpus=1, memory="4Gi"),
 }
 

@@ -54,6 +54,17 @@ class LeadSkill(BaseModel):
     n: int = Field(ge=0)
     model: float | None = Field(description="km; none where the split has no case at that lead")
     cliper: float | None
+    track: float | None = Field(None, description="of the track-only model that this one corrects, if it does")
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    """A card's values without the fields that older cards had not, where they say nothing."""
+    said = {name: value for name, value in values.items() if value or name not in ("sizes", "options", "track")}
+    said["val_km"] = {
+        lead: {name: km for name, km in skill.items() if name != "track" or km is not None}
+        for lead, skill in values["val_km"].items()
+    }
+    return said | ({"track": _said(values["track"])} if values["track"] else {})
 
 
 class ModelCard(BaseModel):
@@ -97,12 +108,21 @@ class ModelCard(BaseModel):
     normalisation: Normalisation
     min_wind_kt: float = Field(0.0, ge=0, description="weakest wind of the cases of CLIPER's fit and of validation")
     spread: Spread | None = Field(None, description="fitted on the validation split, where that is too small on train")
+    sizes: dict[str, Any] = Field(
+        default_factory=dict, description="of the network, where they are not its own defaults: eyewall.models.sizes"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="fields of the training job, if not the defaults")
+    track: Self | None = Field(
+        None, description="card of the track-only model that this one corrects and answers as without an image"
+    )
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, two spaces, a final newline."""
+        """Canonical JSON: sorted keys, two spaces, a final newline. What came later goes unsaid at its default."""
         import json
 
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+        return (
+            json.dumps(_said(self.model_dump(mode="json")), sort_keys=True, indent=2, allow_nan=False) + "\n"
+        ).encode()
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -31,6 +31,7 @@ class CliperGraph:
     def __init__(self, values: dict[str, Any]) -> None:
         """``values`` as ``Cliper.to_json`` gives them. Raises ContractError when they are not of this version."""
         cliper = Cliper.from_json(values)
+        self.values = values
         self._form = cliper.form
         self._coefficients = cliper.coefficients  # [l, t, 2]
         self._least, self._greatest = cliper.ranges  # [l, 9] each

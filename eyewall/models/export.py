@@ -21,7 +21,7 @@ def export(model: Forecaster, images: ImageSpec, folder: Path) -> None:
 
     # A module of its own: the Keras model would bring its training call, metadata and optimizer along.
     module = tf.Module()
-    module.weights = model.weights
+    module.weights = [*model.weights, *(model.base.weights if model.base is not None else ())]
     module.serve = serve
     tf.saved_model.save(module, str(folder), signatures={SIGNATURE: serve.get_concrete_function()})
     with contextlib.suppress(FileNotFoundError):

@@ -1,33 +1,27 @@
-"""The fusion of both: the track network's correction, plus what the images add to it where there are any."""
+"""The fusion of both, trained together: the track ensemble's correction, plus what images add where there are any.
+
+The other way to it, which few frames ask for, is `eyewall train --track-model`: a trained track model stays as it is,
+and an image network learns to correct *it* (`eyewall.models.forecaster.Forecaster` with a ``base``).
+"""
 
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
 
-from eyewall.models.image import ImageEncoder, availability
-from eyewall.models.track import CorrectionHead, Perceptron, TrackNetwork
+from eyewall.models.track import Learned, TrackEnsemble
 
 
 class FusionNetwork(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Correction from track and images; without an image it is the track network's, exactly."""
+    """Corrections from track and images; without an image they are the track ensemble's, exactly."""
 
-    def __init__(
-        self,
-        widths: tuple[int, ...] = (64, 64),
-        channels: tuple[int, ...] = (16, 32, 32),
-        width: int = 32,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, image: Any, track: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """``image``: a network of heading, planes, ages and masks; ``track``: sizes of the ensemble."""
         super().__init__(**kwargs)
-        self._track = TrackNetwork(widths, name="track")
-        self._encoder = ImageEncoder(channels, width, name="encoder")
-        self._joint = Perceptron((width,), name="joint")
-        self._head = CorrectionHead(name="head")
+        self.track = TrackEnsemble(**(track or {}), name="track")
+        self.image = image
 
-    def call(self, track: Any, planes: Any, age_h: Any, valid: Any) -> Any:
-        """Track vector [b, n], planes [b, k, y, x, 2], ages and masks [b, k] → correction [b, l, 2]."""
-        seen = self._encoder(planes, age_h, valid)
-        # The images speak on the ground of the same track, so their part may depend on it; the gate is outside.
-        joint = self._joint(tf.concat([track, seen], axis=-1))
-        return self._track(track) + self._head(joint) * availability(valid)[..., None]
+    def call(self, *inputs: Any) -> Learned:
+        """Inputs of the track ensemble, then the four of the image network → `Learned`, one correction a member."""
+        learned = self.track(*inputs[:-4])
+        added = self.image(*inputs[-4:])  # 0 without a frame: then the sums are the ensemble's own numbers
+        return Learned(tuple(correction + added for correction in learned.corrections), learned.log_difficulty)

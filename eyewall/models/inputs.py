@@ -13,6 +13,7 @@ from eyewall.contracts.features import (
     DAY_OF_YEAR,
     FIX_AGES_H,
     IMAGES,
+    LEADS_H,
     PAST_FIX_VALID,
     PAST_LAT_DEG,
     PAST_LON_DEG,
@@ -81,6 +82,37 @@ def track_vector(features: dict[str, Any], cliper_scaled: Any, normalisation: No
         features[PAST_PRESSURE_HPA], features[PAST_PRESSURE_VALID], n.pressure_mean_hpa, n.pressure_std_hpa
     )
     return tf.concat(parts, axis=-1)
+
+
+def fix_sequence(features: dict[str, Any], normalisation: Normalisation) -> tuple[Any, Any]:
+    """Features → the fixes one by one, oldest first, [b, f, 10] of order one, and their masks [b, f].
+
+    Of each: where it lies from the base fix, the motion since the fix before, wind and pressure with their masks, its
+    latitude and its age.
+    """
+    moved, _ = past_displacements_km(features)
+    valid = features[PAST_FIX_VALID]
+    place = tf.concat([moved, tf.zeros_like(moved[:, :1])], axis=1)
+    both = (valid[:, 1:] * valid[:, :-1])[..., None]
+    leg = (place[:, 1:] - place[:, :-1]) * both / (6.0 * _TYPICAL_SPEED_KMH)
+    n = normalisation
+    wind, pressure = features[PAST_WIND_VALID], features[PAST_PRESSURE_VALID]
+    columns = [
+        (features[PAST_WIND_KT] - n.wind_mean_kt) / n.wind_std_kt * wind,
+        wind,
+        (features[PAST_PRESSURE_HPA] - n.pressure_mean_hpa) / n.pressure_std_hpa * pressure,
+        pressure,
+        (features[PAST_LAT_DEG] - n.lat_origin_deg) / 10.0 * valid,
+        tf.ones_like(valid) * np.array(FIX_AGES_H, np.float32) / 48.0,
+    ]
+    parts = [place / 500.0, tf.pad(leg, ((0, 0), (1, 0), (0, 0))), tf.stack(columns, axis=-1)]
+    return tf.concat(parts, axis=-1), valid
+
+
+def heading(cliper_km: Any) -> Any:
+    """CLIPER's displacements [b, l, 2] km → the direction of the first 12 h as a unit vector [b, 2], east and north."""
+    ahead = cliper_km[:, LEADS_H.index(12)]
+    return ahead / tf.sqrt(tf.reduce_sum(tf.square(ahead), axis=-1, keepdims=True) + 1.0)
 
 
 def outlook_vector(features: dict[str, Any], cliper_km: Any) -> Any:

@@ -9,13 +9,26 @@ from eyewall.models.card import Kind, Normalisation, Spread
 from eyewall.models.forecaster import Forecaster
 from eyewall.models.fusion import FusionNetwork
 from eyewall.models.image import ImageNetwork
+from eyewall.models.rings import RingsNetwork
 from eyewall.models.track import TrackEnsemble
 
-#: name → a function that makes the network; keyword arguments are sizes.
+
+def image_network(images: ImageSpec, encoder: Any = "cnn", name: str = "network", **sizes: Any) -> Any:
+    """The network that makes a correction of images like ``images``; ``sizes`` as `eyewall.models.sizes` has them."""
+    if encoder == "rings":
+        return RingsNetwork(images, name=name, **sizes)
+    return ImageNetwork(encoder=encoder, name=name, **sizes)
+
+
+def _fusion(images: ImageSpec, image: dict[str, Any] | None = None, track: dict[str, Any] | None = None) -> Any:
+    return FusionNetwork(image_network(images, name="image", **(image or {})), track, name="network")
+
+
+#: kind → a function of the images that makes the network; keyword arguments are sizes.
 NETWORKS: Final[dict[Kind, Callable[..., Any]]] = {
-    "track": TrackEnsemble,
-    "image": ImageNetwork,
-    "fusion": FusionNetwork,
+    "track": lambda _, **sizes: TrackEnsemble(name="network", **sizes),
+    "image": image_network,
+    "fusion": _fusion,
 }
 
 
@@ -42,13 +55,24 @@ def build(
     shrinkage: Sequence[float] = (1.0,) * len(LEADS_H),
     spread: Spread | None = None,
     sizes: dict[str, Any] | None = None,
+    base: Forecaster | None = None,
 ) -> Forecaster:
-    """A forecaster with its weights created. ``images`` as `images_of` gives it; ``sizes`` are the network's own."""
+    """A forecaster with its weights created. ``images`` as `images_of` gives it; ``sizes`` are the network's own.
+
+    With a ``base``, a trained track-only forecaster, a fusion has an image network alone, which corrects the base.
+    """
     if kind not in NETWORKS:
         raise InputError(f"no model {kind!r}: models are {', '.join(NETWORKS)}")
-    network = NETWORKS[kind](**(sizes or {}), name="network")
+    network = (NETWORKS[kind] if base is None else image_network)(images, **(sizes or {}))
     model = Forecaster(
-        kind, network, cliper=cliper, scale_km=scale_km, normalisation=normalisation, shrinkage=shrinkage, spread=spread
+        kind,
+        network,
+        cliper=cliper,
+        scale_km=scale_km,
+        normalisation=normalisation,
+        shrinkage=shrinkage,
+        spread=spread,
+        base=base,
     )
     model.build_for(images)
     return model

@@ -1,32 +1,20 @@
 """The track-only networks: small multilayer perceptrons on the derived track features, alone or as an ensemble.
 
+Beside the features a network may read the fixes themselves, one after the other (`eyewall.models.sequence`).
+
 With CLIPER subtracted out, little signal and some 10^4 dependent cases are left: a network is narrow, normalised by
 layer (batch statistics would make two workers differ from one) and regularised by weight decay. What one network of
 this size learns beyond the signal is its own; the mean of eight forgets most of it (docs/architecture/10-models.md).
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 import tf_keras
 
 from eyewall.contracts.features import LEADS_H
-
-
-class Perceptron(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Dense layers with GELU and layer normalisation: [b, n] → [b, widths[-1]]."""
-
-    def __init__(self, widths: tuple[int, ...], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        # Names of their own: Keras would number them by what the process made before, and the numbers are saved.
-        self._dense = [tf_keras.layers.Dense(w, activation="gelu", name=f"dense_{i}") for i, w in enumerate(widths)]
-        self._norm = [tf_keras.layers.LayerNormalization(name=f"norm_{i}") for i in range(len(widths))]
-
-    def call(self, values: Any) -> Any:
-        """[b, n] → [b, widths[-1]]."""
-        for dense, norm in zip(self._dense, self._norm, strict=True):
-            values = norm(dense(values))
-        return values
+from eyewall.models.perceptron import Perceptron
+from eyewall.models.sequence import Attention, Recurrent
 
 
 class CorrectionHead(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -47,14 +35,27 @@ class CorrectionHead(tf_keras.layers.Layer):  # type: ignore[misc]
 class TrackNetwork(tf_keras.layers.Layer):  # type: ignore[misc]
     """Correction from the track alone."""
 
-    def __init__(self, widths: tuple[int, ...] = (64, 64), **kwargs: Any) -> None:
+    def __init__(
+        self, widths: tuple[int, ...] = (64, 64), sequence: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """``sequence``: kind and sizes of a network that reads the fixes as well, as in `TrackEnsemble`."""
         super().__init__(**kwargs)
+        self._fixes = _sequence_network(**sequence) if sequence else None
         self._body = Perceptron(widths, name="body")
         self._head = CorrectionHead(name="head")
 
-    def call(self, track: Any) -> Any:
-        """Track vector [b, n] → correction [b, l, 2], in units of the lead's scale."""
-        return self._head(self._body(track))
+    def call(self, track: Any, fixes: Any = None, valid: Any = None) -> Any:
+        """Track vector [b, n], fixes [b, f, c] and masks [b, f] → correction [b, l, 2], in units of a lead's scale."""
+        if self._fixes is not None:
+            read = self._fixes(fixes, valid)
+            track = tf.concat([tf.cast(track, read.dtype), read], axis=-1)
+        return tf.cast(self._head(self._body(track)), tf.float32)
+
+
+def _sequence_network(kind: Literal["gru", "lstm", "attention"], width: int, layers: int) -> Any:
+    if kind == "attention":
+        return Attention(width, layers, name="fixes")
+    return Recurrent(kind, width, layers, name="fixes")
 
 
 class DifficultyNetwork(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -67,7 +68,7 @@ class DifficultyNetwork(tf_keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, track: Any) -> Any:
         """Track vector [b, n] → [b, l]."""
-        return self._dense(self._body(track))
+        return tf.cast(self._dense(self._body(track)), tf.float32)
 
 
 class Learned(NamedTuple):
@@ -95,12 +96,15 @@ class TrackEnsemble(tf_keras.layers.Layer):  # type: ignore[misc]
         widths: tuple[int, ...] = (64, 64),
         members: int = 8,
         difficulty: tuple[int, ...] = (16, 16),
+        sequence: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        """``sequence``: ``kind`` (gru, lstm, attention), ``width`` and ``layers`` of what reads the fixes, if any."""
         super().__init__(**kwargs)
-        self.members = [TrackNetwork(widths, name=f"member_{i}") for i in range(members)]
+        self.members = [TrackNetwork(widths, sequence, name=f"member_{i}") for i in range(members)]
         self._difficulty = DifficultyNetwork(difficulty, name="difficulty")
+        self.reads_fixes = sequence is not None
 
-    def call(self, track: Any) -> Learned:
-        """Track vector [b, n] → `Learned`, one correction a member."""
-        return Learned(tuple(member(track) for member in self.members), self._difficulty(track))
+    def call(self, track: Any, *fixes: Any) -> Learned:
+        """Track vector [b, n], and fixes [b, f, c] with masks [b, f] if it reads them → `Learned`."""
+        return Learned(tuple(member(track, *fixes) for member in self.members), self._difficulty(track))

@@ -1,12 +1,12 @@
 """Frames of a store and squares cut out of them, the latest ones kept in memory up to a number of bytes.
 
 Consecutive base times share frames, and share the very squares too: a frame between two past fixes shows the storm at
-the same place for every later base time.
+the same place for every later base time. Nothing here grows with the number of frames but the names of bad ones.
 """
 
 import logging
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from eyewall.contracts.errors import InputError, StorageError
 from eyewall.contracts.features import ImageSpec
 from eyewall.records.example import dequantise, quantise
+from eyewall.records.parts import Found
 from eyewall.records.resample import Grid, Image, crop
+from eyewall.records.sums import forget
 from eyewall.storage import Store
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ LOG = logging.getLogger(__name__)
 
 FRAME_BYTES: Final = 256 * 2**20
 SQUARE_BYTES: Final = 32 * 2**20
+GRID_BYTES: Final = 16 * 2**20
 #: Least part of the square about the storm that a frame has to know.
 MIN_VALID_FRACTION: Final = 0.5
 
@@ -57,21 +60,31 @@ class FrameCache:
     """Frames of a store; one that cannot be read is reported once and from then on taken for absent.
 
     ``unreadable`` names those, with the reason; ``used`` counts by path how many samples took a frame; ``reads`` how
-    often a file was opened.
+    often a file was opened. ``sha256_of`` says what the content of a frame must be; another one is a StorageError.
     """
 
-    def __init__(self, store: Store, frame_bytes: int = FRAME_BYTES) -> None:
+    def __init__(
+        self, store: Store, frame_bytes: int = FRAME_BYTES, sha256_of: Callable[[str], str] | None = None
+    ) -> None:
         self._store = store
+        self._sha256_of = sha256_of or (lambda _: "")
         self._frames: ByteLru[Frame] = ByteLru(frame_bytes)
         self._squares: ByteLru[Image | None] = ByteLru(SQUARE_BYTES)
-        self._grids: dict[str, Grid] = {}  # of every frame ever read: one that looks elsewhere is not read twice
+        self._grids: ByteLru[Grid] = ByteLru(GRID_BYTES)  # of many more frames: one that looks elsewhere is known
         self.unreadable: dict[str, str] = {}
-        self.used: dict[str, int] = {}
+        self.used: Counter[str] = Counter()
+        self._found: Found | None = None
         self.reads = 0
+
+    def report_to(self, found: Found) -> None:
+        """From now on count uses there, and name there, too, every bad frame that is asked for."""
+        self.used, self._found = found.used, found
 
     def frame(self, path: str) -> "Frame | None":
         """The frame, or None when it cannot be read. Raises StorageError when the store is away."""
         if path in self.unreadable:
+            if self._found is not None:
+                self._found.unreadable[path] = self.unreadable[path]
             return None
         if path in self._frames:
             return self._frames[path]
@@ -79,24 +92,30 @@ class FrameCache:
 
         self.reads += 1
         try:
-            frame = read_frame(self._store, path)
+            frame = read_frame(self._store, path, self._sha256_of(path))
         except StorageError:  # a retry may mend it, and all frames would be missing
+            if self._sha256_of(path):  # it may be another frame than the one that was hashed
+                forget(self._store, path)
             raise
         except Exception as error:  # whatever is wrong with one file is no reason to lose the others
             self.leave_out(path, str(error))
             return None
-        self._grids[path] = Grid.of(frame.area)
+        grid = Grid.of(frame.area)
+        if path not in self._grids:
+            self._grids.put(path, grid, 500 + len(grid.wkt))
         self._frames.put(path, frame, frame.data.nbytes)
         return frame
 
     def leave_out(self, path: str, reason: str) -> None:
         """Treat a frame as not there, and say why."""
         self.unreadable[path] = reason
+        if self._found is not None:
+            self._found.unreadable[path] = reason
         LOG.warning("frame %s is left out: %s", path, reason)
 
     def count_use(self, path: str) -> None:
         """One more sample took the frame."""
-        self.used[path] = self.used.get(path, 0) + 1
+        self.used[path] += 1
 
     def square(self, path: str, lat_deg: float, lon_deg: float, spec: ImageSpec) -> Image | None:
         """The square [px, px] about a point: kelvin or grey levels rounded to 0.01, 0 where missing.
@@ -114,14 +133,17 @@ class FrameCache:
         if path in self._grids and not self._grids[path].shows(lat_deg, lon_deg):
             return None
         frame = self.frame(path)
-        if frame is None or not self._grids[path].shows(lat_deg, lon_deg):
+        if frame is None:
+            return None
+        grid = self._grids[path] if path in self._grids else Grid.of(frame.area)
+        if not grid.shows(lat_deg, lon_deg):
             return None
         if frame.quantity != spec.quantity:
             raise InputError(
                 f"frame {path} holds {frame.quantity}, where {spec.quantity} is wanted: one data set takes one"
                 " quantity, so keep the other in a stream of its own"
             )
-        image = crop(frame.data, self._grids[path], lat_deg, lon_deg, spec.px, spec.km_per_px)
+        image = crop(frame.data, grid, lat_deg, lon_deg, spec.px, spec.km_per_px)
         known = np.isfinite(image)
         if known.mean() < MIN_VALID_FRACTION:
             return None

@@ -14,7 +14,6 @@ import bisect
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,8 @@ from eyewall.besttrack.table import STORM_ID, TIME_UTC
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.features import IMAGE_AGE_H, IMAGE_VALID, IMAGES, ImageSpec
 from eyewall.records.frames import FrameCache
+from eyewall.satellite.index import FrameKey, FrameTable
 from eyewall.storage import Store
-
-if TYPE_CHECKING:
-    from eyewall.satellite.index import FrameKey
 
 
 def as_utc(time: datetime | np.datetime64) -> datetime:
@@ -37,14 +34,16 @@ def as_utc(time: datetime | np.datetime64) -> datetime:
     return aware.to_pydatetime()
 
 
-def times_of(keys: "Sequence[FrameKey]") -> npt.NDArray[np.datetime64]:
+def times_of(keys: Sequence[FrameKey]) -> npt.NDArray[np.datetime64]:
     """Nominal times as datetime64[ns] UTC, shape [n], as best-track tables have them."""
+    if isinstance(keys, FrameTable):
+        return keys.times.astype("datetime64[ns]")
     return np.array([as_utc(key.time).replace(tzinfo=None) for key in keys], dtype="datetime64[ns]")
 
 
 def candidates(
-    frame_keys: "Sequence[FrameKey]", base_time: datetime | np.datetime64, max_frame_age_h: float
-) -> "Sequence[FrameKey]":
+    frame_keys: Sequence[FrameKey], base_time: datetime | np.datetime64, max_frame_age_h: float
+) -> Sequence[FrameKey]:
     """The part of the sorted ``frame_keys`` with 0 ≤ age ≤ ``max_frame_age_h``, by bisection."""
     base = as_utc(base_time)
     first = bisect.bisect_left(frame_keys, base - timedelta(hours=max_frame_age_h), key=lambda key: key.time)
@@ -55,7 +54,7 @@ def candidates(
 def storm_images(
     store: Store,
     stream: str,
-    frame_keys: "Sequence[FrameKey]",
+    frame_keys: Sequence[FrameKey],
     track_positions: pd.DataFrame,
     base_time: datetime | np.datetime64,
     spec: ImageSpec,
@@ -74,7 +73,7 @@ def storm_images(
     are, 0 is missing, and a real value is at least 1 grey level (or 0.01 K). Raises InputError when a frame is of
     another quantity than ``spec``, or the keys are another stream's.
     """
-    if frame_keys and not frame_keys[0].path.startswith(f"frames/{stream}/"):
+    if len(frame_keys) and not frame_keys[0].path.startswith(f"frames/{stream}/"):
         raise InputError(f"{frame_keys[0].path} is no frame of stream {stream!r}: give the keys of one stream")
     cache = cache if cache is not None else FrameCache(store)
     base = as_utc(base_time)
@@ -101,8 +100,8 @@ def storm_images(
 
 
 def _positions(
-    keys: "Sequence[FrameKey]", fixes: pd.DataFrame, base: datetime
-) -> "Iterator[tuple[FrameKey, float, float]]":
+    keys: Sequence[FrameKey], fixes: pd.DataFrame, base: datetime
+) -> Iterator[tuple[FrameKey, float, float]]:
     """Frames that may show the storm with its position at their time, newest first."""
     from eyewall.besttrack.interpolate import position_at
 

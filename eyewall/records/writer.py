@@ -6,10 +6,12 @@ and equal orders give equal bytes.
 
 import io
 import shutil
+import sys
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO, Self
+from typing import IO, BinaryIO, Self
 
 import numpy as np
 
@@ -50,10 +52,23 @@ class RecordsWriter:
     def encode(self, split: Split, sample: Sample) -> bytes:
         """Count ``sample`` and give its framed record; `append` it later, once its storm's turn has come."""
         record = frame_record(encode(sample, self._spec))
+        self._count(split, sample)
+        return record
+
+    def _count(self, split: Split, sample: Sample) -> None:
         self._gatherers[split].add(sample)
         self._counts[split] += 1
         self._with_frames[split] += bool(np.any(sample[IMAGE_VALID])) if self._spec.frames else 0
-        return record
+
+    def take(self, split: Split, record: bytes) -> tuple[str, bytes]:
+        """Count a sample that was serialised before; gives its storm's id and the framed record.
+
+        Numbers and rounded images come back from a record as they went in, so that nothing is counted otherwise than by
+        `encode`.
+        """
+        sample = decode(record, self._spec)
+        self._count(split, sample)
+        return str(sample[STORM_ID]), frame_record(record)
 
     def append(self, split: Split, storm_id: str, framed: IO[bytes]) -> None:
         """Append the framed records of one storm, from where ``framed`` stands to its end, to the storm's shard."""
@@ -116,16 +131,20 @@ def check_folder(folder: Path, schema: RecordsSchema) -> None:
 
 def _read_keys(folder: Path, split: Split, schema: RecordsSchema) -> SampleKeys:
     names = (STORM_ID, SEASON, BASE_TIME_S, PAST_LAT_DEG, PAST_LON_DEG)
-    rows: list[tuple[Any, ...]] = []
+    storm_id: list[str] = []
+    season, base_time_s, lat_deg, lon_deg = array("q"), array("q"), array("d"), array("d")
     for path in shard_paths(folder, split, schema.shards):
         for record in read_records(path):
             sample = decode(record, schema.images, only=names)
-            rows.append(tuple(sample[name] for name in names))
-    storm_id, season, base_time_s, lat_deg, lon_deg = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+            storm_id.append(sys.intern(sample[STORM_ID]))
+            season.append(sample[SEASON])
+            base_time_s.append(sample[BASE_TIME_S])
+            lat_deg.append(sample[PAST_LAT_DEG][-1])
+            lon_deg.append(sample[PAST_LON_DEG][-1])
     return SampleKeys(
         storm_id=np.array(storm_id, dtype=object),
         season=np.array(season, dtype=np.int64),
         base_time_s=np.array(base_time_s, dtype=np.int64),
-        lat_deg=np.array([past[-1] for past in lat_deg], dtype=np.float64),
-        lon_deg=np.array([past[-1] for past in lon_deg], dtype=np.float64),
+        lat_deg=np.array(lat_deg, dtype=np.float64),
+        lon_deg=np.array(lon_deg, dtype=np.float64),
     )

@@ -6,6 +6,7 @@ nothing about a file, and must never send a good one to quarantine.
 """
 
 import errno
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,15 @@ def scratch_folder() -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="eyewall-ingest-", ignore_cleanup_errors=True)
     with folder as name:
         yield Path(name)
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a scratch folder. What cannot be removed stays until the folder itself goes."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def machine_fault(error: BaseException) -> EyewallError | None:

@@ -20,7 +20,7 @@ from eyewall.contracts.fields import Area
 from eyewall.satellite.frame import Quantity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NameFacts:
     """What a file name says.
 
@@ -102,6 +102,10 @@ class Format(Protocol):
 
     def expected_names(self) -> str:
         """Half a sentence for a file with another name."""
+        ...
+
+    def may_hold(self, folder: str, start: datetime, end: datetime) -> bool:
+        """Whether a folder of this name below a source may hold files of the interval; no other one is looked into."""
         ...
 
     def choose(self, present: Sequence[NameFacts], dataset: str | None) -> Choice:

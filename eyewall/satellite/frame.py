@@ -208,11 +208,16 @@ def _write_times(dataset: Any, frame: Frame) -> None:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_frame(store: Store, path: str) -> Frame:
-    """The frame at ``path``. Raises StorageError when it is not there, CorruptFile when it is not a frame."""
+def read_frame(store: Store, path: str, sha256: str = "") -> Frame:
+    """The frame at ``path``; with ``sha256`` its content must be that one.
+
+    Raises StorageError when it is not there, or is another one, CorruptFile when it is not a frame.
+    """
     import netCDF4
 
     content = store.read_bytes(path)
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise StorageError(f"frame {path!r} in store {store.url!r} has changed since it was hashed: run the step again")
     try:
         with netCDF4.Dataset(path, mode="r", memory=content) as dataset:
             dataset.set_auto_mask(False)

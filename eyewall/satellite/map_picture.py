@@ -109,6 +109,10 @@ class MapPicture:
         """Half a sentence with an example."""
         return "map pictures have names that end with YYYYMMDDHHMM.jpg or .png"
 
+    def may_hold(self, folder: str, start: datetime, end: datetime) -> bool:
+        """Any folder may."""
+        return True
+
     def choose(self, present: Sequence[NameFacts], dataset: str | None) -> Choice:
         """A picture holds one thing."""
         if dataset not in (None, DATASET):

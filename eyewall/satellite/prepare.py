@@ -5,11 +5,11 @@ threads help: two cores unpack two segments in the time of one.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from eyewall.contracts.errors import CorruptFile, InputError
 from eyewall.satellite import checks
@@ -19,11 +19,13 @@ from eyewall.satellite.slots import Candidate
 from eyewall.storage.store import sha256_of, storage_errors
 
 _THREADS: Final = min(4, os.cpu_count() or 1)
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file on this machine: ``folder`` is scratch of its own."""
+    """A file on this machine: ``folder`` is scratch of its own, there for what has to be copied or unpacked."""
 
     candidate: Candidate
     path: Path
@@ -56,8 +58,9 @@ def fetch(needed: Sequence[Candidate], scratch: Path) -> tuple[list[Fetched], di
     def one(numbered: tuple[int, Candidate]) -> Fetched | None:
         number, candidate = numbered
         folder = scratch / f"{number:03d}"
-        with storage_errors(f"scratch files in {scratch}"):
-            folder.mkdir()
+        if candidate.found.fs is not None or checks.is_compressed(Path(candidate.found.name)):
+            with storage_errors(f"scratch files in {scratch}"):
+                folder.mkdir()
         try:
             local = candidate.found.fetch(folder)
             checks.check_readable(local)
@@ -70,15 +73,21 @@ def fetch(needed: Sequence[Candidate], scratch: Path) -> tuple[list[Fetched], di
             missing[candidate.found.name] = f"the file cannot be read: {error.strerror or error}"
         return None
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        fetched = [each for each in pool.map(one, enumerate(needed)) if each is not None]
+    fetched = [each for each in _in_threads(one, list(enumerate(needed))) if each is not None]
     return fetched, dict(sorted(missing.items()))
+
+
+def _in_threads(work: Callable[[_Item], _Done], items: Sequence[_Item]) -> list[_Done]:
+    """``work`` on every item, in order; one file alone is not worth a thread."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(work, items))
 
 
 def examine(form: Format, fetched: Sequence[Fetched]) -> list[Verdict]:
     """The checks of `checks` and of the format on every file by itself, in order."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda each: _examine(form, each), fetched))
+    return _in_threads(lambda each: _examine(form, each), fetched)
 
 
 def _examine(form: Format, each: Fetched) -> Verdict:

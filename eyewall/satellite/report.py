@@ -1,9 +1,13 @@
-"""What an ingest came to: the summary, sentences on stderr, and what to raise when there is no frame at all."""
+"""What an ingest came to: the summary, sentences on stderr, and what to raise when there is no frame at all.
+
+An archive has a hundred thousand slots: of each only a count is kept, and what is listed in the summary ends at
+`MAX_LISTED` entries of a kind. The latest frames are listed, and the first refusals; everything was said on stderr.
+"""
 
 import sys
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from eyewall.contracts.errors import InputError, NothingNew, StillComing
@@ -16,6 +20,48 @@ from eyewall.satellite.slots import Slot
 from eyewall.satellite.sources import default_layout
 
 _FEW_NAMES: Final = 3
+MAX_LISTED: Final = 1000
+
+
+@dataclass
+class Tally:
+    """What became of the slots so far, in a memory that does not grow with their number."""
+
+    status: Counter[str] = field(default_factory=Counter)
+    frames: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_LISTED))  #: summaries, by time
+    latest: Outcome | None = None  #: the last one with a frame
+    waiting: Outcome | None = None  #: the first one that waits
+    without: list[Outcome] = field(default_factory=list)  #: the first ones that have no frame
+    without_count: int = 0
+    wrong_requests: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+    refusal_count: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable_count: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one slot more; they come in order of time."""
+        self.status[outcome.status] += 1
+        if outcome.manifest is not None:
+            self.frames.append(_frame_summary(outcome))
+            self.latest = outcome
+        else:
+            self.without_count += 1
+            self.wrong_requests += outcome.wrong_request
+            if len(self.without) < MAX_LISTED:
+                self.without.append(outcome)
+        if outcome.status == "waiting" and self.waiting is None:
+            self.waiting = outcome
+        self.refusal_count += len(outcome.refusals)
+        self.refusals += outcome.refusals[: MAX_LISTED - len(self.refusals)]
+        self.unreadable_count += len(outcome.unreadable)
+        if len(self.unreadable) < MAX_LISTED:
+            self.unreadable |= outcome.unreadable
+
+    @property
+    def done(self) -> int:
+        """Slots with a frame."""
+        return self.status.total() - self.without_count
 
 
 @dataclass(frozen=True)
@@ -27,42 +73,40 @@ class Report:
     listing: Listing
     misnamed: Sequence[Refusal]
     misnamed_unreadable: dict[str, str]
-    outcomes: Sequence[Outcome] = ()
+    tally: Tally = field(default_factory=Tally)
 
-    @cached_property
-    def done(self) -> list[Outcome]:
-        """Outcomes with a frame, in order of time."""
-        return [outcome for outcome in self.outcomes if outcome.manifest is not None]
-
-    @cached_property
-    def _waiting(self) -> list[Outcome]:
-        return [outcome for outcome in self.outcomes if outcome.status == "waiting"]
-
-    @cached_property
+    @property
     def _refusals(self) -> list[Refusal]:
-        return [*self.misnamed, *(refusal for outcome in self.outcomes for refusal in outcome.refusals)]
+        return [*self.misnamed, *self.tally.refusals]
 
     # --- what to raise -----------------------------------------------------------------------------------------------
 
     def raise_unless_done(self) -> None:
         """Raises when a slot of a source still waits, or when there is no frame; `step` says which error when."""
-        if self._waiting and not self.job.files:
-            slot, reason = self._waiting[0].slot, self._waiting[0].reason
-            raise StillComing(f"{slot}: {reason}; {len(self.done)} other slots are done: try again then")
-        if not self.done:
+        waiting = self.tally.waiting
+        if waiting is not None and not self.job.files:
+            raise StillComing(
+                f"{waiting.slot}: {waiting.reason}; {self.tally.done} other slots are done: try again then"
+            )
+        if not self.tally.done:
             raise self._nothing()
 
     def _nothing(self) -> InputError | NothingNew:
-        bad = "1 bad file is" if len(self._refusals) == 1 else f"{len(self._refusals)} bad files are"
-        kept = f"; {bad} in quarantine/{self.job.stream}" if self._refusals else ""
-        if self._waiting:
-            return NothingNew(f"{self._waiting[0].slot}: {self._waiting[0].reason}{kept}")
-        reasons = [f"{outcome.slot}: {outcome.reason}" for outcome in self.outcomes]
+        tally, bad = self.tally, len(self.misnamed) + self.tally.refusal_count
+        kept = (
+            f"; {'1 bad file is' if bad == 1 else f'{bad} bad files are'} in quarantine/{self.job.stream}"
+            if bad
+            else ""
+        )
+        if tally.waiting is not None:
+            return NothingNew(f"{tally.waiting.slot}: {tally.waiting.reason}{kept}")
+        reasons = [f"{outcome.slot}: {outcome.reason}" for outcome in tally.without]
         reasons += [f"{refusal.file}: {refusal.reason}" for refusal in self.misnamed]
         reasons += list(self.misnamed_unreadable.values())
         first = reasons[0] if reasons else self._no_file()
-        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        wrong_request = bool(self.outcomes) and all(outcome.wrong_request for outcome in self.outcomes)
+        count = len(reasons) + tally.without_count - len(tally.without)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        wrong_request = bool(tally.without_count) and tally.wrong_requests == tally.without_count
         if wrong_request or (self.job.files and reasons):
             return InputError(f"no frame could be made: {first}{more}{kept}")
         return NothingNew(f"nothing to ingest from {self.job.source or 'the files'}: {first}{more}{kept}")
@@ -86,27 +130,29 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """The latest frame's numbers at the top, each frame's own below, and everything that was refused."""
-        frames = [_frame_summary(outcome) for outcome in self.done]
-        status = [outcome.status for outcome in self.outcomes]
-        unreadable = dict(self.misnamed_unreadable)
-        for outcome in self.outcomes:
-            unreadable |= outcome.unreadable
+        tally, status = self.tally, self.tally.status
+        unlisted = {
+            "frames": tally.done - len(tally.frames),
+            "quarantined": tally.refusal_count - len(tally.refusals),
+            "refused": tally.without_count - len(tally.without),
+            "unreadable": tally.unreadable_count - len(tally.unreadable),
+        }
+        unreadable = self.misnamed_unreadable | tally.unreadable
         return {
-            **frames[-1],
+            **tally.frames[-1],
             "quarantined": [refusal.summary() for refusal in self._refusals],
             "stream": self.job.stream,
-            "slots_ok": status.count("made"),
-            "slots_present": status.count("present"),
-            "slots_refused": status.count("refused"),
-            "slots_waiting": status.count("waiting"),
-            "refused": [
-                {"slot": str(o.slot), "reason": o.reason} for o in self.outcomes if o.status in ("refused", "waiting")
-            ],
+            "slots_ok": status["made"],
+            "slots_present": status["present"],
+            "slots_refused": status["refused"],
+            "slots_waiting": status["waiting"],
+            "refused": [{"slot": str(o.slot), "reason": o.reason} for o in tally.without],
             "unreadable": [{"file": name, "reason": reason} for name, reason in unreadable.items()],
             "strangers": len(self.listing.strangers),
             "stranger_names": base_names(self.listing.strangers, _FEW_NAMES),
             **({"left_in_inbox": self._left_in_inbox()} if self.job.inbox else {}),
-            "frames": frames,
+            "frames": list(tally.frames),
+            **({"unlisted": left} if (left := {k: n for k, n in unlisted.items() if n > 0}) else {}),
         }
 
     def _left_in_inbox(self) -> list[dict[str, str]]:

@@ -75,6 +75,10 @@ class SatpyFormat:
         patterns = [pattern for kind in kinds or self._description.kinds.values() for _, pattern in kind.patterns]
         return f"satpy's reader {self.reader} expects names like {' or '.join(patterns[:2])}"
 
+    def may_hold(self, folder: str, start: datetime, end: datetime) -> bool:
+        """Any folder may."""
+        return True
+
     def choose(self, present: Sequence[NameFacts], dataset: str | None) -> Choice:
         """``dataset``, or the thermal channel among the files that is nearest to the window."""
         channels = self._description.channels

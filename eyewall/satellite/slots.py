@@ -15,7 +15,7 @@ from eyewall.satellite.formats import NameFacts
 from eyewall.satellite.sources import Found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file of a source and what its name says."""
 
@@ -23,7 +23,7 @@ class Candidate:
     facts: NameFacts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slot:
     """The files of one nominal time and part, sorted by name."""
 

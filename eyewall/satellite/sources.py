@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +28,10 @@ from eyewall.satellite.layouts import fixed_part, folders, is_layout
 
 NOAA_HIMAWARI: Final = "%Y/%m/%d/%H%M"
 _LISTINGS_AT_ONCE: Final = 8
+_ALWAYS: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """One file that a source offers: its base name, and its place, local (``fs`` None) or on ``fs``.
 
@@ -71,9 +72,14 @@ class Found:
             raise InputError(f"{self.place} cannot be taken away: {reason}; allow it, or leave --inbox out") from error
 
 
-def find(job: IngestJob, environ: Mapping[str, str] = os.environ) -> list[Found]:
+#: Whether a folder of this name may hold files of an interval (start, end); see `formats.Format.may_hold`.
+MayHold = Callable[[str, datetime, datetime], bool]
+
+
+def find(job: IngestJob, environ: Mapping[str, str] = os.environ, may_hold: MayHold | None = None) -> list[Found]:
     """The files that the job's source offers, sorted by name, whatever they are called.
 
+    Of a source on this machine, folders that the reader knows to be of other times (``may_hold``) are not looked into.
     Raises InputError when there is no such place, EyewallError when a bucket does not answer.
     """
     if job.files and job.source:
@@ -88,7 +94,7 @@ def find(job: IngestJob, environ: Mapping[str, str] = os.environ) -> list[Found]
     elif job.source is None:
         raise InputError("nothing to read: give --files, or --source with --slot-from and --slot-to")
     elif "://" not in job.source or job.source.startswith("file://"):
-        found = _listed_locally(job, job.source.removeprefix("file://"))
+        found = _listed_locally(job, job.source.removeprefix("file://"), may_hold)
     else:
         found = _listed(job, job.source, environ)
     return sorted(found, key=lambda file: (file.name, file.place))
@@ -111,13 +117,15 @@ def _globbed(patterns: Sequence[str]) -> list[Found]:
     return [Found(path.name, str(path)) for path in places.values()]
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Path]:
+    """Every file in ``folder`` and in the folders below it whose names are ``wanted``, but for hidden ones."""
+
     def locked(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):  # gone since its parent was listed
             raise InputError(f"folder {error.filename} cannot be listed: {error.strerror}; check its permissions")
 
     for root, inner, names in os.walk(folder, onerror=locked):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and wanted(name))
         yield from (Path(root) / name for name in names if not name.startswith("."))
 
 
@@ -181,7 +189,12 @@ def _base(entry: Mapping[str, Any]) -> str:
     return str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]
 
 
-def _listed_locally(job: IngestJob, source: str) -> list[Found]:
+def _listed_locally(job: IngestJob, source: str, may_hold: MayHold | None) -> list[Found]:
+    start, end = job.slot_from or _ALWAYS[0], job.slot_to or _ALWAYS[1]
+
+    def wanted(name: str) -> bool:
+        return may_hold is None or may_hold(name, start, end)
+
     def names_in(folder: str) -> set[str]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return {path.name for path in Path(folder).iterdir()}
@@ -197,7 +210,7 @@ def _listed_locally(job: IngestJob, source: str) -> list[Found]:
     if not top.is_dir():
         raise InputError(f"source folder {str(top)!r} is not there: check the path")
     places = _folders(job, source.rstrip("/"), names_in) if laid_out else [source]
-    return [Found(path.name, str(path)) for place in places for path in _files_below(Path(place))]
+    return [Found(path.name, str(path)) for place in places for path in _files_below(Path(place), wanted)]
 
 
 def _folders(job: IngestJob, layout: str, names_in: Callable[[str], set[str]]) -> list[str]:

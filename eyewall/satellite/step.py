@@ -12,7 +12,6 @@ A store or scratch space that cannot be written ends the step at once (74): ever
 that cannot be read or decoded never does (`faults`).
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from eyewall.contracts.fields import parse_area
@@ -20,7 +19,7 @@ from eyewall.contracts.jobs import IngestJob
 from eyewall.contracts.manifest import Receipt, Reference
 from eyewall.progress import progress
 from eyewall.satellite import names
-from eyewall.satellite.faults import scratch_folder
+from eyewall.satellite.faults import empty, scratch_folder
 from eyewall.satellite.formats import format_for
 from eyewall.satellite.ingest import SlotIngest
 from eyewall.satellite.report import Report, say_outcome
@@ -34,24 +33,24 @@ def run(job: IngestJob) -> Receipt:
     store = Store(job.store)
     form = format_for(job.reader)
     area = parse_area(job.area) if job.area else None
-    listing = names.sort(find(job), form, job.dataset)
+    listing = names.sort(find(job, may_hold=form.may_hold), form, job.dataset)
     report = Report(job, form, listing, *names.refuse(listing, store, job, form))
     report.say_names()
     slots = group(c for c in listing.candidates if _within(job, c.facts.time))
     report.say_slots(slots)
-    outcomes = []
     if slots:
         choice = form.choose([c.facts for slot in slots for c in slot.candidates], job.dataset)
         ingest = SlotIngest(store, job, form, choice, area)
-        with progress("ingest", total=len(slots), unit="slots") as advance:
+        with scratch_folder() as scratch, progress("ingest", total=len(slots), unit="slots") as advance:
             for slot in slots:
-                with scratch_folder() as scratch:
-                    outcomes.append(ingest.run(slot, scratch, datetime.now(UTC)))
-                say_outcome(outcomes[-1])
+                outcome = ingest.run(slot, scratch, datetime.now(UTC))
+                empty(scratch)
+                report.tally.add(outcome)
+                say_outcome(outcome)
                 advance(1, str(slot))
-    report = replace(report, outcomes=outcomes)
     report.raise_unless_done()
-    latest = report.done[-1]
+    latest = report.tally.latest
+    assert latest is not None
     assert latest.manifest is not None
     return Receipt(
         verb=job.verb,

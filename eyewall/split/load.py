@@ -57,6 +57,7 @@ def _keras_file(path: Path) -> tuple[Any, str]:
 
 
 def _forecaster(artifact: Artifact) -> Any:
-    from eyewall.split.forecaster import functional_view, restore
+    from eyewall.models.trained import restore
+    from eyewall.split.forecaster import functional_view
 
     return functional_view(*restore(artifact.folder()))

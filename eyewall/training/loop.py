@@ -11,36 +11,22 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from eyewall.contracts.features import LEADS_H, TARGET_DISPLACEMENT_KM, TARGET_VALID, input_shapes
+from eyewall.contracts.features import LEADS_H, TARGET_VALID, input_shapes
 from eyewall.models.forecaster import Forecaster
-from eyewall.models.registry import build
 from eyewall.models.track import Learned
 from eyewall.records.dataset import load
+from eyewall.training.augment import CHANCE, draw
 from eyewall.training.heartbeat import Heartbeat
+from eyewall.training.learner import make_learner, make_model, prepare_batch
 from eyewall.training.loss import difficulty_loss_sum, loss_sum
 from eyewall.training.plan import Plan
 from eyewall.training.session import PlainWeights, Session
 from eyewall.training.state import Run, TrainingState
 from eyewall.training.strategies import Share
 
-#: Of AdamW, in any of the loops.
-ADAMW = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.02}
+#: Of AdamW, in any of the loops; the weight decay is the job's.
+ADAMW = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 _WARM_UP_STEPS = 50
-
-
-def make_model(
-    plan: Plan, shrinkage: tuple[float, ...] = (1.0,) * len(LEADS_H), sizes: dict[str, Any] | None = None
-) -> Forecaster:
-    """The untrained model of a plan; ``sizes`` other than the network's own are for tests."""
-    return build(
-        plan.job.model,
-        plan.images,
-        cliper=plan.cliper.to_json(),
-        scale_km=plan.scale_km,
-        normalisation=plan.normalisation,
-        shrinkage=shrinkage,
-        sizes=sizes,
-    )
 
 
 class WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -61,14 +47,17 @@ class WarmCosine(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: i
 def make_optimizer(plan: Plan, weights: list[Any]) -> Any:
     """AdamW (Loshchilov and Hutter 2019) with its slots created; scales and offsets are not decayed."""
     optimizer = tf_keras.optimizers.AdamW(
-        WarmCosine(plan.job.learning_rate, plan.job.steps), jit_compile=False, **ADAMW
+        WarmCosine(plan.job.learning_rate, plan.job.steps),
+        jit_compile=False,
+        weight_decay=plan.job.weight_decay,
+        **ADAMW,
     )
     optimizer.exclude_from_weight_decay(var_list=[v for v in weights if len(v.shape) < 2])
     optimizer.build(weights)
     return optimizer
 
 
-def batch_loss(plan: Plan, model: Forecaster, cliper_km: Any, answer: Any, target_km: Any, valid: Any) -> Any:
+def batch_loss(plan: Plan, model: Forecaster, start_km: Any, answer: Any, target_km: Any, valid: Any) -> Any:
     """These rows' part of the global batch's loss: of a network's ``answer``; arrays as in `eyewall.training.loss`.
 
     Each member of an ensemble is judged by itself: judged by their mean they would be one network eight times as wide.
@@ -76,22 +65,26 @@ def batch_loss(plan: Plan, model: Forecaster, cliper_km: Any, answer: Any, targe
     scale, weight = np.array(plan.scale_km, np.float32), np.array(plan.lead_weight, np.float32)
     learned = Learned.of(answer)
     losses = [
-        loss_sum(model.corrected_km(cliper_km, correction), target_km, valid, scale, weight)
+        loss_sum(model.corrected_km(start_km, correction), target_km, valid, scale, weight)
         for correction in learned.corrections
     ]
     total = tf.add_n(losses) / float(len(losses))
     if learned.log_difficulty is not None:
-        mean_km = model.corrected_km(cliper_km, learned.correction)
+        mean_km = model.corrected_km(start_km, learned.correction)
         total += difficulty_loss_sum(learned.log_difficulty, mean_km, target_km, valid, scale, weight)
-    return total / (plan.job.batch * len(LEADS_H))
+    total /= plan.job.batch * len(LEADS_H)
+    penalised = getattr(model.network, "image", model.network)
+    if hasattr(penalised, "penalty"):  # each row its part, so that shares add up
+        total += penalised.penalty() * tf.cast(tf.shape(valid)[0], tf.float32) / plan.job.batch
+    return total
 
 
 def gradients(plan: Plan, model: Forecaster, features: Any, targets: Any) -> tuple[Any, Any]:
     """This share's part of the global batch's loss, and its gradients."""
+    start_km, target_km, inputs = prepare_batch(plan, model, features, targets)
     with tf.GradientTape() as tape:
-        cliper_km, inputs = model.prepare(features)
         answer = model.network(*inputs)
-        loss = batch_loss(plan, model, cliper_km, answer, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID])
+        loss = batch_loss(plan, model, start_km, answer, target_km, targets[TARGET_VALID])
     return loss, tape.gradient(loss, model.trainable_variables)
 
 
@@ -100,14 +93,17 @@ def train(plan: Plan, strategy: Any, share: Share, run: Run, beat: Heartbeat) ->
     job = plan.job
     with strategy.scope():
         model = make_model(plan)
-        optimizer = make_optimizer(plan, model.trainable_variables)
-        session = Session(plan, model, PlainWeights(model, optimizer), run, beat, leads=share.index == 0)
+        learner = make_learner(plan, model)
+        optimizer = make_optimizer(plan, learner.trainable_variables)
+        session = Session(plan, model, PlainWeights(model, learner, optimizer), run, beat, leads=share.index == 0)
         session.resume()
 
     def replica_step(features: Any, targets: Any) -> Any:
-        loss, slopes = gradients(plan, model, features, targets)
+        loss, slopes = gradients(plan, learner, features, targets)
         loss, slopes = _sum_over_replicas(loss, slopes)
-        optimizer.apply_gradients(zip(slopes, model.trainable_variables, strict=True), skip_gradients_aggregation=True)
+        optimizer.apply_gradients(
+            zip(slopes, learner.trainable_variables, strict=True), skip_gradients_aggregation=True
+        )
         return loss
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
@@ -146,6 +142,12 @@ def training_batches(plan: Plan, share: Share, done: int) -> Any:
         shard=(share.index, share.count), skip_batches=done,
     )  # fmt: skip
     wanted = shared.map(lambda features, targets: ({k: features[k] for k in names}, targets))
+    if job.augment:
+        rows = job.batch // share.count
+        own = slice(share.index * rows, (share.index + 1) * rows)
+        wanted = wanted.enumerate(start=done).map(
+            lambda step, batch: (batch[0] | {CHANCE: draw(job.seed, step, job.batch)[own]}, batch[1])
+        )
     if share.devices > 1:
         wanted = wanted.unbatch().batch(job.batch // share.count // share.devices, drop_remainder=True)
     # Were the end of the stream in doubt, tf.distribute would ask all workers at each step whether they have a batch.

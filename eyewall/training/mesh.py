@@ -83,6 +83,10 @@ def join_mesh(job: TrainJob, replica: Replica | None) -> DeviceMesh:
     """
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     _check_environment(job, replica)
+    # Where memory is short the graph optimizer turns large sums into sums in place, by the shapes of the whole tensors
+    # and not of a device's parts, and the step fails ("Parameters and update must be the same size", TensorFlow 2.21;
+    # a GRU of 1024 units does). Without it networks that only a mesh can hold could not be trained on one.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if kind == "GPU":
         gpus = tf.config.list_physical_devices("GPU")
         if len(gpus) < job.devices:

@@ -24,11 +24,12 @@ import tf_keras
 from tensorflow.experimental import dtensor
 
 from eyewall.contracts.errors import ContractError
-from eyewall.contracts.features import TARGET_DISPLACEMENT_KM, TARGET_VALID
+from eyewall.contracts.features import TARGET_VALID
 from eyewall.models.forecaster import Forecaster
-from eyewall.models.image import ImageEncoder
+from eyewall.models.image import FrameEncoder
 from eyewall.training.heartbeat import Heartbeat
-from eyewall.training.loop import ADAMW, WarmCosine, batch_loss, make_model, training_batches
+from eyewall.training.learner import make_learner, make_model, prepare_batch
+from eyewall.training.loop import ADAMW, WarmCosine, batch_loss, training_batches
 from eyewall.training.mesh import MODEL, Array, DeviceMesh
 from eyewall.training.plan import Plan
 from eyewall.training.session import Session
@@ -37,7 +38,13 @@ from eyewall.training.state import Run, TrainingState
 
 #: The end of a variable's name → the mesh axis of each of its axes; the first match counts, the rest is whole.
 LAYOUTS: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    (r"/conv_\d+/kernel", (None, None, None, MODEL)),
+    (r"/conv_\w+/kernel", (None, None, None, MODEL)),
+    (r"/(input|state)_[a-z]+_\d+/kernel", (None, MODEL)),
+    (r"/input_[a-z]+_\d+/bias", (MODEL,)),
+    (r"/(query|key|value)_\d+_\d+/kernel", (None, MODEL)),
+    (r"/wide_\d+/kernel", (None, MODEL)),
+    (r"/wide_\d+/bias", (MODEL,)),
+    (r"/narrow_\d+/kernel", (MODEL, None)),
     (r"/frame/kernel", (None, MODEL)),
     (r"/frame/bias", (MODEL,)),
     (r"/(body|sequence|joint)/dense_\d*[02468]/kernel", (None, MODEL)),
@@ -85,7 +92,7 @@ def _adapt(layer: Any, devices: DeviceMesh) -> None:
         layer.convolution_op = lambda inputs, kernel: convolve(inputs, dtensor.relayout(kernel, devices.whole(4)))
     elif isinstance(layer, tf_keras.layers.LayerNormalization):
         layer._fused = False  # the fused operation has no rule; there is no public switch
-    elif isinstance(layer, ImageEncoder):
+    elif isinstance(layer, FrameEncoder):
         layer.every_slot = True
 
 
@@ -97,7 +104,7 @@ class ShardedWeights:
 
     def read(self) -> tuple[list[Array], list[Array]]:
         """Gather (weights, optimizer), and leave the weights in the plain model, for validation."""
-        weights = self._devices.gather(self._network.trainable_variables)
+        weights = self._devices.gather(self._network.weights)
         optimizer = self._devices.gather(self._optimizer.variables)
         self._model.set_weights(weights)
         return weights, optimizer
@@ -105,7 +112,7 @@ class ShardedWeights:
     def write(self, weights: list[Array], optimizer: list[Array]) -> None:
         """Put whole arrays on the mesh. Raises ValueError when they are of another model."""
         self._model.set_weights(weights)
-        for variable, value in zip(self._network.trainable_variables, weights, strict=True):
+        for variable, value in zip(self._network.weights, weights, strict=True):
             self._devices.assign(variable, value)
         for variable, value in zip(self._optimizer.variables, optimizer, strict=True):
             self._devices.assign(variable, value)
@@ -115,24 +122,26 @@ def train(plan: Plan, devices: DeviceMesh, run: Run, beat: Heartbeat) -> Trainin
     """All steps that are still to be done; the state after the last one. Raises DivergedError when it diverges."""
     job = plan.job
     model = make_model(plan)  # plain: derives the inputs, validates
-    network = make_model(plan).network
+    learner = make_learner(plan, model)
+    network = make_learner(plan, make_model(plan)).network
     network.set_weights(model.get_weights())
     share_out(network, devices)
     weights = network.trainable_variables
-    optimizer = ShardedAdamW(devices, weights, WarmCosine(job.learning_rate, job.steps), **ADAMW)
+    rate = WarmCosine(job.learning_rate, job.steps)
+    optimizer = ShardedAdamW(devices, weights, rate, weight_decay=job.weight_decay, **ADAMW)
     holder = ShardedWeights(network, optimizer, model, devices)
     session = Session(plan, model, holder, run, beat, leads=dtensor.client_id() == 0)
     session.resume()
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def derive(features: Any, targets: Any) -> Any:
-        cliper_km, inputs = model.prepare(features)
-        return cliper_km, targets[TARGET_DISPLACEMENT_KM], targets[TARGET_VALID], *inputs
+        start_km, target_km, inputs = prepare_batch(plan, learner, features, targets)
+        return start_km, target_km, targets[TARGET_VALID], *inputs
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def step(cliper_km: Any, target_km: Any, valid: Any, *inputs: Any) -> Any:
+    def step(start_km: Any, target_km: Any, valid: Any, *inputs: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = batch_loss(plan, model, cliper_km, network(*inputs), target_km, valid)
+            loss = batch_loss(plan, learner, start_km, network(*inputs), target_km, valid)
         optimizer.apply(tape.gradient(loss, weights))
         return loss
 

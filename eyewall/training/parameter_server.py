@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from eyewall.contracts.cluster import Replica
 from eyewall.training.heartbeat import Heartbeat
-from eyewall.training.loop import gradients, make_model, make_optimizer, training_batches
+from eyewall.training.learner import make_learner, make_model
+from eyewall.training.loop import gradients, make_optimizer, training_batches
 from eyewall.training.plan import Plan
 from eyewall.training.session import PlainWeights, Session
 from eyewall.training.state import Run, TrainingState
@@ -47,13 +48,14 @@ def train(plan: Plan, run: Run, beat: Heartbeat) -> TrainingState:
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
     with strategy.scope():
         model = make_model(plan)
-        optimizer = make_optimizer(plan, model.trainable_variables)
-        session = Session(plan, model, PlainWeights(model, optimizer), run, beat, leads=True)
+        learner = make_learner(plan, model)
+        optimizer = make_optimizer(plan, learner.trainable_variables)
+        session = Session(plan, model, PlainWeights(model, learner, optimizer), run, beat, leads=True)
         session.resume()
 
     def worker_step(features: Any, targets: Any) -> Any:
-        loss, slopes = gradients(plan, model, features, targets)
-        optimizer.apply_gradients(zip(slopes, model.trainable_variables, strict=True))
+        loss, slopes = gradients(plan, learner, features, targets)
+        optimizer.apply_gradients(zip(slopes, learner.trainable_variables, strict=True))
         return loss
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from eyewall.contracts.errors import InputError
 from eyewall.contracts.features import (
     BASE_TIME_S,
     DAY_OF_YEAR,
+    IMAGE_VALID,
     IMAGES,
     LEADS_H,
     PAST_LAT_DEG,
@@ -33,6 +34,7 @@ from eyewall.models.card import Normalisation
 from eyewall.models.registry import images_of
 from eyewall.records.dataset import load, read_schema
 from eyewall.records.schema import FeatureStatistics, RecordsSchema, Split
+from eyewall.training.model_inputs import ModelInputs, refuse_leak
 
 _READ_ROWS = 256
 Floats = npt.NDArray[np.float64]
@@ -51,10 +53,12 @@ class Plan:
     lead_weight: tuple[float, ...]  #: per lead, samples over those of them that have a target; 0 where none has
     normalisation: Normalisation
     cliper_error_km: Floats  #: [n, l] of CLIPER on the cases of its fit; NaN where there is no target
+    inputs: ModelInputs = field(default_factory=ModelInputs)  #: trained models that this one begins with
 
 
-def make_plan(job: TrainJob, folder: Path) -> Plan:
-    """Read the records' schema and fit CLIPER. Raises InputError when there is nothing to train on."""
+def make_plan(job: TrainJob, folder: Path, inputs: ModelInputs | None = None) -> Plan:
+    """Read the records' schema and fit CLIPER, or take the track model's. Raises InputError, LeakError."""
+    inputs = inputs or ModelInputs()
     schema = read_schema(folder)
     images = images_of(job.model, schema.images)
     if not schema.counts["train"]:
@@ -62,6 +66,8 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
             "the records hold no training sample: choose other --train-from and --train-to seasons for them"
         )
     train = read_cases(folder, "train")
+    if inputs.track is not None:
+        return _corrected(job, folder, schema, images, train, inputs)
     fitted = train.select(strong_enough(train.features, job.min_wind_kt))
     if not len(fitted):
         raise InputError(
@@ -74,8 +80,6 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
     mean_km = np.array([np.nanmean(at_lead) if known else 0.0 for at_lead, known in zip(error.T, has, strict=True)])
     # Where CLIPER is perfect or has nothing to go by, ten km an hour keeps the division defined.
     scale_km = np.where(mean_km > 1.0, mean_km, 10.0 * np.array(LEADS_H))
-    count = (train.targets[TARGET_VALID] > 0).sum(axis=0)
-    weight = np.where(count > 0, len(train) / np.maximum(count, 1), 0.0)
     return Plan(
         job=job,
         folder=folder,
@@ -83,7 +87,7 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
         images=images,
         cliper=cliper,
         scale_km=tuple(float(v) for v in scale_km),
-        lead_weight=tuple(float(v) for v in weight),
+        lead_weight=_lead_weight(train),
         normalisation=_normalisation(schema).model_copy(
             update={
                 "lon_origin_deg": cliper.lon_origin_deg,
@@ -91,7 +95,44 @@ def make_plan(job: TrainJob, folder: Path) -> Plan:
             }
         ),
         cliper_error_km=error,
+        inputs=inputs,
     )
+
+
+def _corrected(
+    job: TrainJob, folder: Path, schema: RecordsSchema, images: ImageSpec, train: Cases, inputs: ModelInputs
+) -> Plan:
+    """The plan of a model that corrects a trained one: CLIPER, scales and the track's normalisation are that one's."""
+    assert inputs.track is not None
+    card = inputs.track.card
+    refuse_leak(inputs, schema)
+    own = _normalisation(schema)
+    return Plan(
+        job=job,
+        folder=folder,
+        schema=schema,
+        images=images,
+        cliper=Cliper.from_json(card.cliper),
+        scale_km=card.scale_km,
+        lead_weight=_lead_weight(train),
+        normalisation=card.normalisation.model_copy(update={"image_mean": own.image_mean, "image_std": own.image_std}),
+        cliper_error_km=np.zeros((0, len(LEADS_H))),
+        inputs=inputs,
+    )
+
+
+def _lead_weight(train: Cases) -> tuple[float, ...]:
+    """Per lead, samples over those of them that have a target; 0 where none has."""
+    count = (train.targets[TARGET_VALID] > 0).sum(axis=0)
+    return tuple(float(v) for v in np.where(count > 0, len(train) / np.maximum(count, 1), 0.0))
+
+
+def judged(plan: Plan, features: dict[str, Any]) -> npt.NDArray[np.bool_]:
+    """Which samples [n] of ``features`` validation judges by: strong enough, and with a frame where images correct."""
+    strong = strong_enough(features, plan.job.min_wind_kt)
+    if plan.inputs.track is None:
+        return strong
+    return np.asarray(strong & (features[IMAGE_VALID].max(axis=-1) > 0))
 
 
 def strong_enough(features: dict[str, Any], min_wind_kt: float) -> npt.NDArray[np.bool_]:

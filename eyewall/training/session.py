@@ -13,15 +13,16 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from eyewall.contracts.errors import ContractError, DivergedError
-from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, input_shapes
+from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, ImageSpec, input_shapes
 from eyewall.models.forecaster import Forecaster
 from eyewall.report import report
 from eyewall.training.heartbeat import Heartbeat
-from eyewall.training.plan import Plan, batches, read_cases, strong_enough
+from eyewall.training.plan import Plan, batches, judged, read_cases
 from eyewall.training.state import Run, TrainingState
 from eyewall.training.validation import Validation
 
 _LINE_EVERY_S = 3.0
+NO_IMAGES = ImageSpec(frames=0)
 Array = npt.NDArray[Any]
 
 
@@ -39,16 +40,20 @@ class Weights(Protocol):
 class PlainWeights:
     """In variables of this process, mirrored or not."""
 
-    model: Forecaster
+    model: Forecaster  #: that is judged
+    learner: Forecaster  #: that is trained: the same, or one with the same weights (`eyewall.training.learner`)
     optimizer: Any
 
     def read(self) -> tuple[list[Array], list[Array]]:
-        """(weights, optimizer)."""
-        return self.model.get_weights(), [variable.numpy() for variable in self.optimizer.variables]
+        """(weights, optimizer); the judged model has the weights from then on."""
+        weights = self.learner.get_weights()
+        self.model.set_weights(weights)
+        return weights, [variable.numpy() for variable in self.optimizer.variables]
 
     def write(self, weights: list[Array], optimizer: list[Array]) -> None:
         """The inverse. Raises ValueError when the arrays are of another model."""
         self.model.set_weights(weights)
+        self.learner.set_weights(weights)
         for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
             variable.assign(value)
 
@@ -69,7 +74,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self._displace = displacement_function(self.plan, self.model)
-        self._validation = make_validation(self.plan) if self.leads else None
+        self._validation = make_validation(self.plan, self.model.base) if self.leads else None
         if self._validation is not None and not len(self._validation):
             self._say(
                 "the records hold no validation sample: nothing can show that a correction helps, the model is CLIPER"
@@ -127,7 +132,8 @@ class Session:
         if skill.score < state.best_skill.score:
             state.best_skill, state.best_step, state.best_weights = skill, state.step, state.weights
         self.run.save(state)
-        self._say(f"step {state.step}/{self.plan.job.steps}  validation error {skill.score:.4f} of CLIPER's")
+        whose = "CLIPER" if self.model.base is None else "the track model"
+        self._say(f"step {state.step}/{self.plan.job.steps}  validation error {skill.score:.4f} of {whose}'s")
         if "EYEWALL_ATTEMPT" in os.environ:  # a job of the platform: perhaps the trial of a search
             report(state.step, val_score=skill.score, loss=state.losses[-1])
         self.beat.progress()
@@ -154,19 +160,25 @@ def predict_validation(
     names = input_shapes(plan.images)
     parts = [np.zeros((0, len(LEADS_H), 2), np.float32)]
     for features, _, _ in batches(plan.folder, "val"):
-        judged = strong_enough(features, plan.job.min_wind_kt)
-        parts.append(displace({name: features[name][judged] for name in names}).numpy())
+        rows = judged(plan, features)
+        parts.append(displace({name: features[name][rows] for name in names}).numpy())
         if beat is not None:
             beat.progress()
     return np.concatenate(parts)
 
 
-def make_validation(plan: Plan) -> Validation:
-    """The cases of the validation split that count, with CLIPER's displacements."""
+def make_validation(plan: Plan, base: Forecaster | None = None) -> Validation:
+    """The cases of the validation split that count, with the displacements of CLIPER, or of what is corrected."""
+    nothing = Validation(None, np.zeros((0, len(LEADS_H), 2)))
     if not plan.schema.counts["val"]:
-        return Validation(None, np.zeros((0, len(LEADS_H), 2)))
-    cases = read_cases(plan.folder, "val")
-    cases = cases.select(strong_enough(cases.features, plan.job.min_wind_kt))
+        return nothing
+    rows = np.concatenate([judged(plan, features) for features, _, _ in batches(plan.folder, "val")])
+    cases = read_cases(plan.folder, "val").select(rows)
     if not len(cases):
-        return Validation(None, np.zeros((0, len(LEADS_H), 2)))
-    return Validation(cases, plan.cliper.predict_km(cases.features))
+        return nothing
+    if base is None:
+        start_km = plan.cliper.predict_km(cases.features)
+    else:
+        features = {name: tf.constant(cases.features[name]) for name in input_shapes(NO_IMAGES)}
+        start_km = base(features)[OUT_DISPLACEMENT_KM].numpy().astype(np.float64)
+    return Validation(cases, start_km, doubt=plan.job.doubt)

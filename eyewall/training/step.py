@@ -19,6 +19,7 @@ from eyewall.contracts.manifest import Receipt
 from eyewall.storage import Artifact, Store, resolve
 from eyewall.training import result, strategies
 from eyewall.training.heartbeat import Heartbeat
+from eyewall.training.model_inputs import find_model_inputs, read_model_inputs
 from eyewall.training.state import Run
 
 
@@ -30,13 +31,15 @@ def run(job: TrainJob) -> Receipt:
     replica = strategies.replica_of(job)
     store = Store(job.store)
     records = resolve(store, job.records_ref, "records")
-    digest = digest_of(result.model_config(job, records))
+    inputs = find_model_inputs(job, store)
+    config = result.model_config(job, records, inputs)
+    digest = digest_of(config)
     model = result.find_model(store, digest)
     if model is not None:
         return result.receipt_of(model)
     run_folder = Run(store, job.run)
     if replica is None or replica.role == "chief":
-        run_folder.claim(digest, result.model_config(job, records))
+        run_folder.claim(digest, config)
     if strategies.is_clustered(job) and replica is None:
         from eyewall.training.launcher import launch
 
@@ -45,12 +48,18 @@ def run(job: TrainJob) -> Receipt:
         if model is None:
             raise TrainingError(f"every replica of run {job.run!r} ended well and left no model: see their messages")
     else:
-        model = _train(job, replica, store, records, digest, beat)
+        model = _train(job, replica, store, records, inputs, digest, beat)
     return result.receipt_of(model, seconds=time.monotonic() - began)
 
 
 def _train(
-    job: TrainJob, replica: Replica | None, store: Store, records: Artifact, digest: str, beat: Heartbeat
+    job: TrainJob,
+    replica: Replica | None,
+    store: Store,
+    records: Artifact,
+    inputs: dict[str, Artifact],
+    digest: str,
+    beat: Heartbeat,
 ) -> Artifact:
     """Be the training, or one replica of it."""
     from eyewall.training import tensorflow_setup
@@ -65,7 +74,7 @@ def _train(
         if replica.role != "chief":
             beat.serve()
             parameter_server.serve(replica)
-        plan = make_plan(job, records.folder())
+        plan = make_plan(job, records.folder(), read_model_inputs(inputs))
         state, leads = parameter_server.train(plan, run_folder, beat), True
     elif job.strategy == "model_parallel":
         from eyewall.training import model_parallel
@@ -73,7 +82,7 @@ def _train(
         from eyewall.training.plan import make_plan
 
         devices = join_mesh(job, replica)  # before any operation
-        plan = make_plan(job, records.folder())
+        plan = make_plan(job, records.folder(), read_model_inputs(inputs))
         state, leads = model_parallel.train(plan, devices, run_folder, beat), replica is None or replica.role == "chief"
     else:
         # The strategy comes first: tf.distribute insists that no operation has run before it.
@@ -81,12 +90,12 @@ def _train(
         from eyewall.training import loop
         from eyewall.training.plan import make_plan
 
-        plan = make_plan(job, records.folder())
+        plan = make_plan(job, records.folder(), read_model_inputs(inputs))
         state, leads = loop.train(plan, strategy, share, run_folder, beat), share.index == 0
     beat.finish()
     if not leads:
         return _await_model(store, digest, job.heartbeat_timeout_s)
-    return result.commit_model(plan, state, store, records, digest)
+    return result.commit_model(plan, state, store, records, digest, inputs)
 
 
 def _await_model(store: Store, digest: str, timeout_s: float) -> Artifact:

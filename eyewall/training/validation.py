@@ -1,5 +1,7 @@
 """The validation split: which checkpoint is the best, and how much of its correction to believe at each lead.
 
+What is corrected is CLIPER, or a trained track model under a fusion; where this file says CLIPER it means either.
+
 A network can do harm on seasons that it has not seen, more so the fewer it was trained on. So the learned correction
 is multiplied by a factor between 0 (CLIPER) and 1 (as learned), per lead, chosen on the validation split: shrinkage
 of an estimate towards a trusted one (James and Stein 1961), by cross-validation. The test split is never looked at.
@@ -46,9 +48,10 @@ class Skill:
 class Validation:
     """The validation cases and what CLIPER makes of them."""
 
-    def __init__(self, cases: Cases | None, cliper_displacement_km: Floats) -> None:
-        """``cases`` None: the split is empty. CLIPER's displacements are [n, l, 2]."""
+    def __init__(self, cases: Cases | None, cliper_displacement_km: Floats, doubt: float = _DOUBT) -> None:
+        """``cases`` None: the split is empty. CLIPER's displacements are [n, l, 2]. ``doubt`` in standard errors."""
         self._cases = cases
+        self._doubt = doubt
         self._cliper = cliper_displacement_km
         if cases is not None:
             _, self._storm = np.unique(cases.storm_id.astype(str), return_inverse=True)
@@ -68,6 +71,18 @@ class Validation:
         )
         error = distance_km(lat, lon, targets[TARGET_LAT_DEG], targets[TARGET_LON_DEG])
         return np.where(targets[TARGET_VALID] > 0, error, np.nan)
+
+    def mean_km(self, displacement_km: Floats) -> Floats:
+        """Mean great-circle errors [l] of displacements [n, l, 2]; NaN at a lead without any case."""
+        if self._cases is None:
+            return np.full(len(LEADS_H), np.nan)
+        errors = self._errors_km(displacement_km)
+        return np.array([np.nanmean(column) if np.isfinite(column).any() else np.nan for column in errors.T])
+
+    @property
+    def cases(self) -> Cases | None:
+        """The cases; None where there are none."""
+        return self._cases
 
     def judge(self, displacement_km: Floats) -> Skill:
         """Choose the shrinkage for a model's unshrunken displacements [n, l, 2], and say what it reaches with it."""
@@ -93,7 +108,7 @@ class Validation:
     def _shrink(self, errors_km: Floats) -> int:
         """Errors [c, n] of one lead by factor → index of the factor to use.
 
-        It maximises the gain over CLIPER less `_DOUBT` standard errors of that gain. The standard error is taken over
+        It maximises the gain over CLIPER less ``doubt`` standard errors of that gain. The standard error is taken over
         storms, as the cases of one storm are far from independent: two storms' luck is no skill.
         """
         known = np.isfinite(errors_km[0])
@@ -109,4 +124,4 @@ class Validation:
             [np.bincount(index, row - m, minlength=len(storms)) for row, m in zip(gain, mean, strict=True)]
         )
         error = np.sqrt(len(storms) / (len(storms) - 1) * np.square(deviation).sum(axis=1)) / known.sum()
-        return int(np.argmax(mean - _DOUBT * error))
+        return int(np.argmax(mean - self._doubt * error))

@@ -1,4 +1,4 @@
-"""RSMC Tokyo text, ATCF b-decks and Digital Typhoon TSV: their units, centuries, blanks and broken lines."""
+"""RSMC Tokyo text, ATCF b-decks and Digital Typhoon's TSV and CSV: their units, centuries, blanks and broken lines."""
 
 from pathlib import Path
 
@@ -157,3 +157,49 @@ def test_a_digital_typhoon_file_without_its_storm_in_the_name_is_refused(tmp_pat
     (tmp_path / "track.tsv").write_text(tsv(0, 19.7, 40, 0))
     with pytest.raises(TrackError, match=r"track\.tsv: .*named by its storm.*rename the file"):
         read_tracks(str(tmp_path / "track.tsv"))
+
+
+#: The columns of the data set's metadata: best track, then the picture of the hour.
+METADATA = (
+    "year,month,day,hour,grade,lat,lng,pressure,wind,dir50,long50,short50,dir30,long30,short30,landfall,intp,"
+    "file_1,mask_1,mask_1_pct"
+)
+
+
+def metadata(hour: int, lat: object, wind: object, interpolated: object, name: str = "x.h5") -> str:
+    return f"2007,10,3,{hour},3,{lat},146.7,1008,{wind},0,0,0,0,0,0,0,{interpolated},{name},0,0.0"
+
+
+def test_the_data_sets_own_metadata_say_what_the_track_says(tmp_path: Path) -> None:
+    """The same storm in both layouts is the same table; blanks and −1 are unknown."""
+    hours = [(0, 19.7, 0, 0), (1, 19.9, 17.5, 1), (2, 20.1, 37.5, 1), (3, 20.3, 40, 0)]
+    (tmp_path / "tsv").mkdir()
+    (tmp_path / "tsv" / "200717.tsv").write_text("\n".join(tsv(*hour) for hour in hours))
+    (tmp_path / "200717.csv").write_text("\ufeff" + "\r\n".join([METADATA, *(metadata(*hour) for hour in hours)]))
+
+    table = read_tracks(str(tmp_path / "200717.csv"))
+    assert table.attrs["format"] == "digital_typhoon"
+    columns = [column for column in table if column not in ("lon_deg", "pressure_hpa")]
+    pd.testing.assert_frame_equal(table[columns], read_tracks(str(tmp_path / "tsv" / "200717.tsv"))[columns])
+    assert table["lon_deg"].tolist() == [146.7] * 4
+    assert table["wind_kt"].isna().tolist() == [True, True, False, False]  # 17.5 kt: drawn from an unknown one
+
+
+def test_metadata_without_an_hour_or_a_position_are_refused_line_by_line(tmp_path: Path) -> None:
+    lines = [
+        METADATA,
+        metadata(0, 19.7, -1, 0),
+        metadata(1, "", 40, 0),
+        metadata("x", 20.1, 40, 0),  # type: ignore[arg-type]
+        metadata(3, 20.3, 40, ""),
+        metadata(4, 20.5, 40, "0.0"),
+        metadata(5, 20.7, 40, 1, name='"a,b.h5"'),
+        metadata(6, -1, 40, 0).replace("146.7", "-1"),
+        metadata(7, 21.1, 40, 1),
+    ]
+    (tmp_path / "200717.csv").write_text("\n".join(lines))
+    table = read_tracks(str(tmp_path / "200717.csv"))
+
+    assert table["time_utc"].dt.hour.tolist() == [0, 4, 5, 7]
+    assert [line for line, _ in table.attrs["rejected"]] == [3, 4, 5, 8]
+    assert table["wind_kt"].isna().tolist() == [True, False, False, False]

@@ -4,7 +4,7 @@ import string
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ URIS = st.text(_SHOWN, min_size=1, max_size=40).filter(str.strip)
 TIMES = st.datetimes(min_value=datetime(1979, 1, 1), max_value=datetime(2050, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
+@settings(deadline=None)  # a command line is built of all verbs each time
 @given(
     st.builds(
         IngestJob,
@@ -34,6 +35,7 @@ def test_an_ingest_job_round_trips_through_its_command_line(job: IngestJob) -> N
     assert parse_command_line(job.to_args()) == job
 
 
+@settings(deadline=None)
 @given(st.builds(RecordsJob, tracks=URIS, train_to=st.integers(1951, 2030), val_to=st.integers(1951, 2030),
                  test_to=st.integers(1951, 2030), stream=NAMES | st.none(), frames_only=st.booleans()))  # fmt: skip
 def test_a_records_job_round_trips_with_flags_and_numbers(job: RecordsJob) -> None:

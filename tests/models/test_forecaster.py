@@ -81,7 +81,7 @@ def test_without_an_image_fusion_gives_the_answer_of_its_track_network(
     fusion = learned("fusion", parts)
     blind = without_images(batch)
     cliper_km, (track, *_) = fusion.prepare(blind)
-    alone = fusion.answer(blind, cliper_km, fusion.network._track(track))[OUT_DISPLACEMENT_KM].numpy()
+    alone = fusion.answer(blind, cliper_km, fusion.network.track(track).correction)[OUT_DISPLACEMENT_KM].numpy()
 
     assert fusion(blind)[OUT_DISPLACEMENT_KM].numpy().tolist() == alone.tolist()
     assert np.abs(fusion(batch)[OUT_DISPLACEMENT_KM] - alone).max() > 1.0

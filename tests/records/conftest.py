@@ -4,7 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from toy_season import seasons, storm, write_tracks
 
+from eyewall.besttrack import table as t
+from eyewall.contracts.jobs import RecordsJob
 from eyewall.contracts.layout import frame_path
 from eyewall.storage import Store
 
@@ -73,3 +76,26 @@ def put_frame(store):
         return path
 
     return put
+
+
+@pytest.fixture
+def job(store, tmp_path):
+    """Two training seasons, one to validate, one to test; two storms each."""
+
+    def make(table=None, **fields):
+        tracks = write_tracks(seasons() if table is None else table, tmp_path / "tracks.parquet")
+        values = {"store": store.url, "tracks": tracks, "train_from": 2001, "train_to": 2002, "val_to": 2003}
+        return RecordsJob.parse(values | {"test_to": 2004, "px": 16, "km_per_px": 50.0, "shards": 2} | fields)
+
+    return make
+
+
+@pytest.fixture
+def film(put_frame):
+    """Frames of the first storm of a season every 6 h from its start: 13 of them."""
+
+    def shoot(season, **options):
+        for _, fix in storm(season).iterrows():
+            put_frame(fix[t.TIME_UTC].to_datetime64(), fix[t.LAT_DEG], fix[t.LON_DEG], **options)
+
+    return shoot

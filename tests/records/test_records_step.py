@@ -1,6 +1,6 @@
 """The records step: whole or not at all, the same bytes every time, and a clear sentence for what cannot be used."""
 
-# NOTE: defined in conftest.py: store, put_frame, box_area, painted
+# NOTE: defined in conftest.py: store, put_frame, box_area, painted, job, film
 import json
 import os
 import resource
@@ -13,64 +13,19 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from toy_season import CASES, FIXES, seasons, storm
 
 from eyewall.besttrack import table as t
 from eyewall.besttrack.cases import SampleRules, build_cases
 from eyewall.besttrack.testing import straight_track
 from eyewall.contracts.errors import ContractError, InputError, LeakError, TrackError
 from eyewall.contracts.features import IMAGE_AGE_H, IMAGE_VALID, IMAGES, PAST_LAT_DEG, STORM_ID
-from eyewall.contracts.jobs import RecordsJob
 from eyewall.records import step
 from eyewall.records.dataset import read_schema
 from eyewall.records.example import decode
 from eyewall.records.schema import SPLITS
 from eyewall.records.shards import read_records, shard_paths
 from eyewall.storage import Store, resolve
-
-#: 13 fixes: base times need 24 h before and 6 h after, so fixes 4 to 11 are cases: 8 a storm.
-FIXES, CASES = 13, 8
-
-
-def storm(season, number=0, **options):
-    """A storm of three days that begins on 1 August (or 10 days later per ``number``)."""
-    begin = f"{season}-08-{1 + 10 * number:02d}T00:00"
-    values = {"lat_deg": 12.0 + number, "lon_deg": 140.0 - 3 * number, "fixes": FIXES} | options
-    return straight_track(f"{season}{213 + 10 * number}N{12 + number}140", season, begin, **values)
-
-
-def seasons(first=2001, last=2004, storms=2):
-    return pd.concat([storm(season, n) for season in range(first, last + 1) for n in range(storms)], ignore_index=True)
-
-
-def write_tracks(table, path):
-    """As IBTrACS' Parquet has it: numbers as text."""
-    columns = {"SID": t.STORM_ID, "ISO_TIME": t.TIME_UTC, "LAT": t.LAT_DEG, "LON": t.LON_DEG, "WMO_WIND": t.WIND_KT}
-    columns |= {"WMO_PRES": t.PRESSURE_HPA, "NAME": t.NAME, "SEASON": t.SEASON}
-    pd.DataFrame({theirs: table[ours].astype(str) for theirs, ours in columns.items()}).to_parquet(path)
-    return str(path)
-
-
-@pytest.fixture
-def job(store, tmp_path):
-    """Two training seasons, one to validate, one to test; two storms each."""
-
-    def make(table=None, **fields):
-        tracks = write_tracks(seasons() if table is None else table, tmp_path / "tracks.parquet")
-        values = {"store": store.url, "tracks": tracks, "train_from": 2001, "train_to": 2002, "val_to": 2003}
-        return RecordsJob.parse(values | {"test_to": 2004, "px": 16, "km_per_px": 50.0, "shards": 2} | fields)
-
-    return make
-
-
-@pytest.fixture
-def film(put_frame):
-    """Frames of the first storm of a season every 6 h from its start: 13 of them."""
-
-    def shoot(season, **options):
-        for _, fix in storm(season).iterrows():
-            put_frame(fix[t.TIME_UTC].to_datetime64(), fix[t.LAT_DEG], fix[t.LON_DEG], **options)
-
-    return shoot
 
 
 def samples_of(store, path, split):
@@ -361,11 +316,11 @@ def test_killed_in_the_middle_nothing_is_there_and_the_next_run_makes_it_whole(j
         "import sys, time\n"
         "from eyewall.contracts.jobs import RecordsJob\n"
         "from eyewall.records import step, writer\n"
-        "encode = writer.RecordsWriter.encode\n"
-        "def slowly(self, split, sample):\n"
+        "take = writer.RecordsWriter.take\n"
+        "def slowly(self, split, record):\n"
         "    print('writing', flush=True); time.sleep(0.5)\n"
-        "    return encode(self, split, sample)\n"
-        "writer.RecordsWriter.encode = slowly\n"
+        "    return take(self, split, record)\n"
+        "writer.RecordsWriter.take = slowly\n"
         "step.run(RecordsJob.model_validate_json(sys.argv[1]))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", slow, made.model_dump_json()], stdout=subprocess.PIPE)

@@ -9,8 +9,8 @@ import tf_keras
 from tiny_pack import images, write_pack
 
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.contracts.jobs import NetworkJob, ScoreNetworkJob
 from eyewall.contracts.split import WireContract
+from eyewall.contracts.split_jobs import NetworkJob, ScoreNetworkJob
 from eyewall.split.calibration import calibrate
 from eyewall.split.networks import cifar10, train_step
 from eyewall.split.networks.bottleneck import begin_from, blocks, distillation_loss, fake_quantise, principal_axes

@@ -30,7 +30,7 @@ from eyewall.split.partition import split
 
 SPEC = ImageSpec(frames=2, px=16, km_per_px=80.0)
 SIZES: dict[str, Any] = {"image": {"channels": (4, 4), "width": 4}}
-SIZES["fusion"] = SIZES["image"] | {"widths": (8,)}
+SIZES["fusion"] = {"image": SIZES["image"], "track": {"widths": (8,), "members": 2, "difficulty": (4,)}}
 #: Displacements reach hundreds of km, of which float32 keeps seven digits.
 NEAR = {"rtol": 2e-5, "atol": 5e-3}
 
@@ -167,11 +167,11 @@ def test_a_track_model_has_nothing_to_split() -> None:
 
 @pytest.mark.parametrize("kind", ["image", "fusion"])
 def test_a_trained_artifact_is_restored_from_its_card_and_weights(kind: Any, tmp_path: Any) -> None:
-    """Sizes are read from the weights; the answers are the SavedModel's own."""
+    """Its sizes are on the card; the answers are the SavedModel's own."""
     from eyewall.models.card import CARD_NAME, SAVED_MODEL_DIR
     from eyewall.models.export import export
     from eyewall.models.predict import load_predictor
-    from eyewall.split.forecaster import restore
+    from eyewall.models.trained import restore
 
     model, features = forecaster(kind), samples()
     export(model, SPEC, tmp_path / SAVED_MODEL_DIR)
@@ -196,5 +196,5 @@ def card(kind: Any) -> Any:
         kind=kind, images=SPEC, parameters=1, records_sha256="", seasons={}, samples={}, strategy="single", workers=1,
         ps=0, steps=1, batch=1, learning_rate=0.1, seed=0, best_step=1, loss_first=1.0, loss_last=1.0, val_km={},
         shrinkage={str(lead): 1.0 for lead in LEADS_H}, cliper=cliper(), scale_km=(20.0, 40.0, 90.0, 200.0, 350.0),
-        normalisation=Normalisation(),
+        normalisation=Normalisation(), sizes=SIZES[kind],
     )  # fmt: skip

@@ -16,7 +16,7 @@ import tf_keras
 from tiny_pack import images, write_pack
 
 from eyewall.contracts.errors import ContractError, DivergedError, InputError
-from eyewall.contracts.jobs import NetworkJob
+from eyewall.contracts.split_jobs import NetworkJob
 from eyewall.split.networks import caffenet, cifar10
 from eyewall.split.networks.image_pack import Images
 from eyewall.split.networks.layers import WithinChannelNorm

@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_pack import images, write_pack
 
 from eyewall.contracts.errors import InputError
-from eyewall.contracts.jobs import NetworkJob, PrivacyJob
+from eyewall.contracts.split_jobs import NetworkJob, PrivacyJob
 from eyewall.split.networks import privacy_step, train_step
 from eyewall.split.networks.privacy import build_decoder, likeness, reconstruct, sheet, train_decoder
 from eyewall.storage import Store

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.contracts.jobs import JOBS, MeasureSplitJob, SplitStudyJob
+from eyewall.contracts.jobs import JOBS
 from eyewall.contracts.manifest import Manifest
 from eyewall.contracts.split import BYTES_A_VALUE
+from eyewall.contracts.split_jobs import MeasureSplitJob, SplitStudyJob
 from eyewall.contracts.split_study import BOTTLENECKS, CHANNELS, NETWORKS, TAUGHT, TEACHER
 from eyewall.split.planner import frame_s
 from eyewall.split.study import analysis, claims, markdown, plots, report_step

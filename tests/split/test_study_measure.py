@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eyewall.contracts.errors import EyewallError, InputError
-from eyewall.contracts.jobs import MeasureSplitJob
+from eyewall.contracts.split_jobs import MeasureSplitJob
 from eyewall.split.study import measure, measure_step
 from eyewall.split.study.parts import PreparedPart
 from eyewall.split.study.results import Candidate

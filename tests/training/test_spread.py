@@ -37,7 +37,7 @@ def test_on_the_split_that_they_were_fitted_on_the_circles_hold_68_and_95_percen
     """Counted from the outputs of the finished model, lead by lead, to one case and a rounding of the factor."""
     from eyewall.besttrack.sphere import distance_km
     from eyewall.training.calibration import MIN_CASES, fit_spread
-    from eyewall.training.loop import make_model
+    from eyewall.training.learner import make_model
     from eyewall.training.plan import batches
 
     model = make_model(plan, sizes=SIZES)
@@ -63,7 +63,7 @@ def test_on_the_split_that_they_were_fitted_on_the_circles_hold_68_and_95_percen
 def test_with_too_little_validation_clipers_own_radii_stand_in(make_job: JobMaker) -> None:
     """The usual toy records have 40 validation samples: every radius is CLIPER's quantile on the train split."""
     from eyewall.training.calibration import fit_spread
-    from eyewall.training.loop import make_model
+    from eyewall.training.learner import make_model
     from eyewall.training.plan import make_plan
 
     job = make_job()

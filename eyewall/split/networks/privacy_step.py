@@ -7,9 +7,9 @@ import numpy as np
 
 from eyewall import __version__
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.contracts.jobs import PrivacyJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
+from eyewall.contracts.split_jobs import PrivacyJob
 from eyewall.split.networks.image_pack import ImagePack
 from eyewall.split.networks.result import KIND, load_network
 from eyewall.split.networks.score_step import SCORE_KIND

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eyewall import __version__
 from eyewall.contracts.errors import ContractError
-from eyewall.contracts.jobs import NetworkJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.contracts.split import Wire
+from eyewall.contracts.split_jobs import NetworkJob
 from eyewall.storage import Artifact, Store
 
 KIND: Final = "network"

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from eyewall import __version__
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.contracts.jobs import ScoreNetworkJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.contracts.split import WIRES
+from eyewall.contracts.split_jobs import ScoreNetworkJob
 from eyewall.split.networks.image_pack import ImagePack, Images
 from eyewall.split.networks.result import KIND, NetworkCard, load_network
 from eyewall.storage import Artifact, Store, resolve

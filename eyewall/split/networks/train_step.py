@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from eyewall.contracts.errors import InputError
-from eyewall.contracts.jobs import NetworkJob
 from eyewall.contracts.layout import run_dir
 from eyewall.contracts.manifest import Receipt
+from eyewall.contracts.split_jobs import NetworkJob
 from eyewall.split.networks.image_pack import ImagePack, Images
 from eyewall.split.networks.result import (
     KIND,

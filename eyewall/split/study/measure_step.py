@@ -16,9 +16,9 @@ from typing import Any
 
 from eyewall import __version__
 from eyewall.contracts.errors import InputError
-from eyewall.contracts.jobs import MeasureSplitJob
 from eyewall.contracts.layout import artifact_dir, digest_of, run_dir
 from eyewall.contracts.manifest import Manifest, Receipt
+from eyewall.contracts.split_jobs import MeasureSplitJob
 from eyewall.progress import progress
 from eyewall.split.study.link import LinkSpec
 from eyewall.split.study.measure import UNSHAPED, links_of, measure_link, turns_of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from eyewall.contracts.errors import InputError
-from eyewall.contracts.jobs import MeasureSplitJob
+from eyewall.contracts.split_jobs import MeasureSplitJob
 from eyewall.split.study.prepare import Bench
 from eyewall.split.study.results import Candidate
 from eyewall.storage import Store, resolve

@@ -5,9 +5,9 @@ from typing import Any
 
 from eyewall import __version__
 from eyewall.contracts.errors import ContractError, InputError
-from eyewall.contracts.jobs import SplitStudyJob
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
+from eyewall.contracts.split_jobs import SplitStudyJob
 from eyewall.progress import progress
 from eyewall.split.study.analysis import KINDS, kind_of, losses_of, profile_of
 from eyewall.split.study.claims import Claim, all_claims

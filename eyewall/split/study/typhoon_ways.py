@@ -26,8 +26,8 @@ from eyewall.contracts.features import (
     ImageSpec,
     input_shapes,
 )
-from eyewall.contracts.jobs import MeasureSplitJob
 from eyewall.contracts.split import BYTES_A_VALUE, WIRES, Wire
+from eyewall.contracts.split_jobs import MeasureSplitJob
 from eyewall.records.example import decode
 from eyewall.records.schema import read_schema
 from eyewall.records.shards import read_records, shard_paths
@@ -49,7 +49,8 @@ _LOSS_LEAD_H = 24
 
 def prepare(job: MeasureSplitJob, store: Store, bench: Bench) -> PreparedPart:
     """Fill ``bench`` and score every cut. Raises InputError, ContractError."""
-    from eyewall.split.forecaster import functional_view, restore
+    from eyewall.models.trained import restore
+    from eyewall.split.forecaster import functional_view
     from eyewall.training.tensorflow_setup import prepare as seeded
 
     seeded(job.seed)
