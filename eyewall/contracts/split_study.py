@@ -29,5 +29,5 @@ NETWORKS: Final[dict[str, dict[str, Any]]] = {
 #: Those that learn from the teacher.
 TAUGHT: Final = tuple(name for name in NETWORKS if not name.startswith("channels"))
 #: Cuts whose features a decoder tries to turn back into images, of the teacher.
-PRIVACY_CUTS: Final = ("pool1", "pool2", "pool3", "logits")
+PRIVACY_CUTS: Final = ("pool1", "pool2", "pool3")
 PARTS: Final = ("cifar10", "caffenet", "typhoon")

@@ -210,7 +210,7 @@ def test_the_form_of_the_study_reaches_its_measurements(render):
     typhoon = render("split_study", "measure_typhoon", conf).job(SETTINGS, "receipts/r.json")
     assert (typhoon.model_ref, typhoon.records_ref) == ("models/a", "records/b")
     privacy = render("split_study", "privacy", STUDY).job(SETTINGS, "receipts/r.json")
-    assert privacy.cuts == ("pool1", "pool2", "pool3", "logits")
+    assert privacy.cuts == ("pool1", "pool2", "pool3")
 
 
 def test_the_third_part_is_skipped_where_the_form_names_no_model(render):

@@ -117,10 +117,16 @@ def test_the_step_measures_each_cut_and_shows_it(
     assert privacy_step.run(job).result == receipt.result
 
 
-def test_a_cut_that_the_network_has_not_is_said(store_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [pytest.param("pool9", id="unknown"), pytest.param("logits", id="its-end")])
+def test_a_cut_that_the_network_has_not_is_said_before_any_work(
+    store_url: str, tmp_path: Path, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyewall.split.networks.privacy.train_decoder", None)
     pack = write_pack(tmp_path / "pack.npz")
     trained = train_step.run(NetworkJob(store=store_url, images=str(pack), channels=3, epochs=1, batch=20))
     assert trained.result is not None
 
-    with pytest.raises(InputError, match="no cut \\['pool9'\\]"):
-        privacy_step.run(PrivacyJob(store=store_url, network_ref=trained.result.uri, images=str(pack), cuts=("pool9",)))
+    with pytest.raises(InputError, match=f"no cut '{cut}'"):
+        privacy_step.run(
+            PrivacyJob(store=store_url, network_ref=trained.result.uri, images=str(pack), cuts=("pool1", cut))
+        )

@@ -219,3 +219,59 @@ def test_every_option_trains_and_its_model_answers(
     assert np.isfinite([card.loss_first, card.loss_last]).all()
     assert card.sizes
     assert all(np.isfinite(v).all() and v.dtype == np.float32 for v in out.values())
+
+
+# --- a pretrained encoder
+
+
+def encoder_in(store: Store, km_per_px: float) -> str:
+    """An encoder that nobody trained, with the card of one; its path."""
+    from eyewall.contracts.manifest import Manifest
+    from eyewall.models.encoder import build_encoder, weights_to_bytes
+    from eyewall.models.encoder_card import CARD_NAME, WEIGHTS_NAME, EncoderCard, PictureScale
+
+    scale = PictureScale(quantity="brightness_temperature_k", mean=260.0, std=20.0, px=16, km_per_px=km_per_px)
+    card = EncoderCard(
+        scale=scale, channels=(8, 8, 8, 8), stream="s", years=(1998, 2006), frames=1, frames_sha256="0" * 64,
+        hidden=0.5, steps=1, batch=1, learning_rate=0.1, seed=0, parameters=1, loss_first=1.0, loss_last=1.0,
+    )  # fmt: skip
+    path = f"encoders/{km_per_px:g}"
+    manifest = Manifest(kind="encoder", code_version="0", inputs={}, config={"km_per_px": km_per_px})
+    with store.staging(path) as folder:
+        (folder / WEIGHTS_NAME).write_bytes(weights_to_bytes(build_encoder(card.channels, 16).get_weights()))
+        (folder / CARD_NAME).write_bytes(card.to_bytes())
+        store.commit(folder, path, manifest)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "free"])
+def test_an_image_network_begins_from_a_pretrained_encoder(
+    track: tuple[TrainJob, str], make_job: JobMaker, frozen: bool
+) -> None:
+    """Frozen it stays as it was to the last bit; free it learns."""
+    from eyewall.models.encoder import load_encoder
+    from eyewall.models.trained import forecaster_of, read_weights
+
+    store = Store(track[0].store)
+    path = "encoders/80" if store.read_manifest("encoders/80") else encoder_in(store, 80.0)
+    job = make_job(
+        run=f"pretrained-{frozen}", model="fusion", batch=8, checkpoint_every=2, steps=4, width=4, doubt=0.0,
+        track_model_ref=track[1], pretrained_ref=path, frozen_encoder=frozen,
+    )  # fmt: skip
+    result = run(job).result
+    assert result is not None
+    folder = store.local(result.uri)
+    model = forecaster_of(ModelCard.read(folder), read_weights(folder), "m")
+
+    network = getattr(model.network, "image", model.network)
+    ours = network.encoder.pretrained.get_weights()
+    given = load_encoder(store.local(path))[0].get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(ours, given, strict=True)) == frozen
+
+
+def test_an_encoder_of_other_pictures_is_refused(track: tuple[TrainJob, str], make_job: JobMaker) -> None:
+    path = encoder_in(Store(track[0].store), 20.0)
+
+    with pytest.raises(InputError, match="20 km a pixel, the records hold brightness_temperature_k of 80"):
+        run(make_job(run="other", model="fusion", track_model_ref=track[1], pretrained_ref=path, steps=2))
