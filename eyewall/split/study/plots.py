@@ -19,6 +19,7 @@ _DPI: Final = 110
 _INK: Final = "#333333"
 CLIENT, CLOUD, PAPERS = "#009E73", "#0072B2", "#888888"
 _LEAD_COLOURS: Final = ("#E69F00", "#000000", "#0072B2", "#009E73", "#D55E00")
+_PLACES: Final = 64  # of a channel at the paper's cut
 WIRES: Final = {"float32": ("#D55E00", "o"), "float16": ("#E69F00", "s"), "int8": ("#CC79A7", "^")}
 
 
@@ -37,11 +38,11 @@ def accuracy_by_channels(scores: Sequence[Score], path: Path) -> None:
     for kind, marker, label in (("taught", "P", "taught by 32 filters"), ("squeezed", "*", "squeezed after pool2")):
         if others := [s for s in scores if kind_of(s) == kind]:
             axes.plot(
-                [s["bottleneck"] or s["channels"] for s in others],
+                [s["values_at_cut"] / _PLACES for s in others],
                 [s["wires"]["int8"]["accuracy_percent"] for s in others], marker,
                 color="#000000", markersize=10, label=f"this study, {label}, int8",
             )  # fmt: skip
-    axes.set_xlabel("channels at the cut (values per frame: 64 times as many; the raw image has 3072)")
+    axes.set_xlabel("values at the cut, in channels of 8 × 8 places (the raw image has 48 times 64 values)")
     axes.set_ylabel("accuracy (%)")
     axes.set_xticks(list(PAPER))
     axes.legend(frameon=False, loc="lower right")

@@ -20,7 +20,7 @@ from eyewall.storage import Artifact, Store, resolve
 KIND = "study"
 REPORT_NAME, STUDY_NAME = "split-study.md", "study.json"
 #: Raise it when the same results would be reported in another way.
-STUDY_FORMAT = 3
+STUDY_FORMAT = 4
 IMAGE_FOLDER = "images/"
 
 
