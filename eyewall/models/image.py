@@ -4,6 +4,7 @@ Frames share their weights. Most samples of a long best track have no frame at a
 frames that exist and nowhere else: a batch without any image costs next to nothing.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -130,6 +131,8 @@ class ImageNetwork(tf_keras.layers.Layer):  # type: ignore[misc]
         super().__init__(**kwargs)
         made = {"cnn": ImageEncoder, "convlstm": ConvLSTMEncoder, "pretrained": PretrainedEncoder}[encoder]
         self.encoder = made(channels, width, name="encoder", **(options or {}))
+        #: For devices among which ``seen`` is shared out: two values more, and the whole is no multiple of them.
+        self.gather: Callable[[Any], Any] = lambda seen: seen
         # The same scene means something else to a storm that goes the other way.
         self.joint = Perceptron((width,), name="joint")
         self.head = CorrectionHead(name="head")
@@ -137,5 +140,5 @@ class ImageNetwork(tf_keras.layers.Layer):  # type: ignore[misc]
     def call(self, heading: Any, planes: Any, age_h: Any, valid: Any) -> Any:
         """Heading [b, 2], planes [b, k, y, x, 2], ages and masks [b, k] → correction [b, l, 2], in units of a scale."""
         seen = self.encoder(planes, age_h, valid)
-        joint = self.joint(tf.concat([tf.cast(heading, seen.dtype), seen], axis=-1))
+        joint = self.joint(tf.concat([tf.cast(heading, seen.dtype), self.gather(seen)], axis=-1))
         return tf.cast(self.head(joint), tf.float32) * availability(valid)[..., None]

@@ -26,11 +26,11 @@ from tensorflow.experimental import dtensor
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.features import TARGET_VALID
 from eyewall.models.forecaster import Forecaster
-from eyewall.models.image import FrameEncoder
+from eyewall.models.image import FrameEncoder, ImageNetwork
 from eyewall.training.heartbeat import Heartbeat
 from eyewall.training.learner import make_learner, make_model, prepare_batch
 from eyewall.training.loop import ADAMW, WarmCosine, batch_loss, training_batches
-from eyewall.training.mesh import MODEL, Array, DeviceMesh
+from eyewall.training.mesh import BATCH, MODEL, Array, DeviceMesh
 from eyewall.training.plan import Plan
 from eyewall.training.session import Session
 from eyewall.training.sharded_adamw import ShardedAdamW
@@ -94,6 +94,8 @@ def _adapt(layer: Any, devices: DeviceMesh) -> None:
         layer._fused = False  # the fused operation has no rule; there is no public switch
     elif isinstance(layer, FrameEncoder):
         layer.every_slot = True
+    elif isinstance(layer, ImageNetwork):
+        layer.gather = lambda seen: dtensor.relayout(seen, devices.layout(BATCH, None))
 
 
 class ShardedWeights:

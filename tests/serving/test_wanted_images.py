@@ -30,13 +30,15 @@ def card(store: Store, images: ImageSpec, config: dict[str, float]) -> ModelCard
     plan = SimpleNamespace(
         job=TrainJob(records_ref="r", run="r"), schema=schema, images=images, scale_km=tuple(by_lead),
         cliper=SimpleNamespace(to_json=lambda: {"c": 1.5}), normalisation=Normalisation(),
+        inputs=SimpleNamespace(track=None),
     )  # fmt: skip
     skill = SimpleNamespace(n=by_lead, model_km=by_lead, cliper_km=by_lead, shrinkage=by_lead / 10)
     state = SimpleNamespace(best_skill=skill, best_step=1, losses=[2.5])
     records = Artifact(store, "records/r", Manifest(kind="records", code_version="test", config=config))
     radii = tuple(by_lead)
     spread = Spread(factor_68=radii, factor_95=radii, cliper_68_km=radii, cliper_95_km=radii)
-    return result._card(plan, state, records, spread, 5)
+    model = SimpleNamespace(spread=spread, base=None)
+    return result._card(plan, state, records, model, 5, {})
 
 
 def rule(card: ModelCard) -> tuple[float | None, float | None]:

@@ -47,7 +47,7 @@ def losses(asked: TrainJob, summary: dict[str, Any]) -> list[float]:
 
 def wait_for_checkpoint(asked: TrainJob, process: subprocess.Popen[str]) -> None:
     """Until the run has one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list((Path(asked.store) / "runs" / asked.run).glob("step-*.npz")):
         assert process.poll() is None, "ended before its first checkpoint"
         assert time.monotonic() < deadline, "no checkpoint"

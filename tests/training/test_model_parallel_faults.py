@@ -10,10 +10,14 @@ import pytest
 from job_maker import JobMaker
 from mesh_runs import finish, losses, start, wait_for_checkpoint
 
+#: A mesh adds up in another order. A step's difference of 1e-7 has grown to some 1e-3 after 60 steps of eight networks;
+#: the losses of two batches differ by 1e-1, so that a step left out or done twice would show.
+_GROWN = 1e-2
+
 
 @pytest.mark.slow
 def test_killed_with_9_on_two_devices_it_goes_on_on_four_with_the_losses_of_one(make_job: JobMaker) -> None:
-    """Checkpoints hold whole arrays: two devices' weights and slots are at home on four; every loss within 1e-4."""
+    """Checkpoints hold whole arrays: two devices' weights and slots are at home on four."""
     from eyewall.training.step import run
 
     values: dict[str, Any] = {"model": "fusion", "steps": 40, "checkpoint_every": 10}
@@ -28,7 +32,7 @@ def test_killed_with_9_on_two_devices_it_goes_on_on_four_with_the_losses_of_one(
 
     summary, err = finish(start(two.model_copy(update={"devices": 4})))
 
-    assert losses(two, summary) == pytest.approx(losses(one, alone), abs=1e-4)
+    assert losses(two, summary) == pytest.approx(losses(one, alone), abs=_GROWN)
     assert "eyewall train: resuming after step" in err
     assert summary["val_km"] == {lead: pytest.approx(km, abs=0.01) for lead, km in alone["val_km"].items()}
 
@@ -45,7 +49,7 @@ def test_a_lost_process_of_a_mesh_changes_no_loss(make_job: JobMaker, number: si
     one = make_job(run="one", **values)
     alone = losses(one, run(one).summary)
     devices = {"workers": 2} if axis == 2 else {"workers": 2, "devices": 2}
-    asked = make_job(run="two", strategy="model_parallel", heartbeat_timeout_s=10, **devices, **values)
+    asked = make_job(run="two", strategy="model_parallel", heartbeat_timeout_s=30, **devices, **values)
     process = start(asked)
     wait_for_checkpoint(asked, process)
     replicas = psutil.Process(process.pid).children()
@@ -54,7 +58,7 @@ def test_a_lost_process_of_a_mesh_changes_no_loss(make_job: JobMaker, number: si
     summary, err = finish(process)
 
     assert "starting again from the last checkpoint" in err
-    assert losses(asked, summary) == pytest.approx(alone, abs=1e-4)
+    assert losses(asked, summary) == pytest.approx(alone, abs=_GROWN)
     assert not any(r.is_running() and r.status() != psutil.STATUS_ZOMBIE for r in replicas)
 
 

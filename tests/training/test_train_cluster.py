@@ -26,7 +26,7 @@ def start(job: TrainJob) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
     """Its summary, and what it said."""
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     return json.loads(out), err
 
@@ -43,7 +43,7 @@ def wait_for_checkpoint(job: TrainJob, process: subprocess.Popen[str]) -> None:
     """Until the run has a checkpoint that it had not before."""
     folder = Path(job.store) / "runs" / job.run
     before = set(folder.glob("step-*.npz"))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while set(folder.glob("step-*.npz")) <= before:
         assert process.poll() is None, "ended before its next checkpoint"
         assert time.monotonic() < deadline, "no checkpoint"
