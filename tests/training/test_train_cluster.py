@@ -95,7 +95,7 @@ def test_killed_with_9_and_started_again_it_ends_as_though_never_killed(make_job
 def test_a_frozen_worker_is_noticed_and_the_training_still_ends(make_job: JobMaker) -> None:
     """SIGSTOP in the middle: the chief waits for it in a collective; both are ended and go on from a checkpoint."""
     job = make_job(
-        run="frozen", steps=200, checkpoint_every=50, strategy="multi_worker", workers=2, heartbeat_timeout_s=8
+        run="frozen", steps=200, checkpoint_every=50, strategy="multi_worker", workers=2, heartbeat_timeout_s=15
     )
     process = start(job)
     wait_for_checkpoint(job, process)

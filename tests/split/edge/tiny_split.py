@@ -127,7 +127,7 @@ def server_process(store: str, ready: Path, *arguments: str, port: int = 0, **fi
         process.communicate()
 
 
-def until(condition, seconds: float = 120.0, process: subprocess.Popen | None = None) -> None:
+def until(condition, seconds: float = 240.0, process: subprocess.Popen | None = None) -> None:
     """Wait for ``condition()``; fails when it does not come, or ``process`` ends before."""
     deadline = time.monotonic() + seconds
     while not condition():
