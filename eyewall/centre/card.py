@@ -1,13 +1,13 @@
 """The card of a centre network, ``centre.json``, and the files beside it. Imports no TensorFlow."""
 
-import json
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from eyewall.centre.overlay import Mask
+from eyewall.contracts.artifact_card import ArtifactCard
 from eyewall.contracts.errors import ContractError
 from eyewall.models.encoder_card import PictureScale
 
@@ -20,10 +20,11 @@ def weights_name(member: int) -> str:
     return f"weights-{member}.npz"
 
 
-class CentreCard(BaseModel):
+class CentreCard(ArtifactCard):
     """A centre network: what it takes, what it was trained on, and what it reached on the validation seasons."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    file_name = CARD_NAME
+    what, remedy = "a centre network", "train it again"
 
     schema_version: int = 1
     scale: PictureScale
@@ -47,18 +48,6 @@ class CentreCard(BaseModel):
     basin_threshold: float = Field(description="expected number at which a place counts as a storm, basin-wide")
     val_median_km: float | None = Field(description="about first guesses; none without a validation case")
     val_guess_median_km: float | None
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON."""
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """The card of the artifact in ``folder``. Raises ContractError when there is none that can be read."""
-        try:
-            return cls.model_validate_json((folder / CARD_NAME).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise ContractError(f"no card of a centre network in {str(folder)!r}: {error}; train it again") from error
 
 
 def write_lines(folder: Path, lines: Mask | None) -> None:

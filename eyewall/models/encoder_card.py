@@ -1,12 +1,10 @@
 """The card of a pretrained encoder, ``encoder.json``: what it takes, what it was trained on. Imports no TensorFlow."""
 
-import json
-from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from eyewall.contracts.errors import ContractError
+from eyewall.contracts.artifact_card import ArtifactCard
 
 CARD_NAME, WEIGHTS_NAME, HISTORY_NAME = "encoder.json", "weights.npz", "history.csv"
 
@@ -23,10 +21,11 @@ class PictureScale(BaseModel):
     km_per_px: float = Field(gt=0, description="of the azimuthal-equidistant squares")
 
 
-class EncoderCard(BaseModel):
+class EncoderCard(ArtifactCard):
     """A pretrained encoder: ``scale`` says what it takes, ``channels`` what its four maps have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    file_name = CARD_NAME
+    what, remedy = "an encoder", "pretrain it again"
 
     schema_version: Literal[1] = 1
     scale: PictureScale
@@ -43,15 +42,3 @@ class EncoderCard(BaseModel):
     parameters: int
     loss_first: float = Field(description="mean over the first fiftieth of the steps, in units of the variance")
     loss_last: float = Field(description="and over the last fiftieth")
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON."""
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """The card of the artifact in ``folder``. Raises ContractError when there is none that can be read."""
-        try:
-            return cls.model_validate_json((folder / CARD_NAME).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise ContractError(f"no card of an encoder in {str(folder)!r}: {error}; pretrain it again") from error

@@ -5,13 +5,13 @@ exported from the network when it is cut.
 """
 
 import io
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from eyewall import __version__
+from eyewall.contracts.artifact_card import ArtifactCard
 from eyewall.contracts.errors import ContractError
 from eyewall.contracts.layout import artifact_dir, digest_of
 from eyewall.contracts.manifest import Manifest, Receipt
@@ -28,10 +28,11 @@ BOTTLENECK_FORMAT = 2
 _NOT_DECISIVE = {"store", "receipt", "images", "teacher_ref"}
 
 
-class NetworkCard(BaseModel):
+class NetworkCard(ArtifactCard):
     """What a trained network of the split study is; accuracies are of the whole network, uncut, in float32."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    file_name = CARD_NAME
+    what, remedy = "a network", "train it again"
 
     network: str
     channels: int = Field(description="filters of the layer before the cut")
@@ -49,20 +50,6 @@ class NetworkCard(BaseModel):
     accuracy_percent: float
     losses: tuple[float, ...] = Field(description="mean training loss of each epoch")
     recipe: dict[str, Any]
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON."""
-        import json
-
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
-
-    @classmethod
-    def read(cls, folder: Path) -> "NetworkCard":
-        """The card of the artifact in ``folder``. Raises ContractError when there is none that can be read."""
-        try:
-            return cls.model_validate_json((folder / CARD_NAME).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise ContractError(f"no card of a network in {str(folder)!r}: {error}; train it again") from error
 
 
 def network_config(job: NetworkJob, images_sha256: str, teacher_sha256: str | None) -> dict[str, Any]:
