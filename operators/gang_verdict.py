@@ -9,7 +9,8 @@
     done       the chief ended well; workers and servers of an asynchronous cluster never end by themselves
 
 When one replica dies its peers fail because of it, so the cause has to be found among several ends: an exit code that
-is final comes first, then what the cluster did to a pod, then silence, then a signal, and a plain failure last.
+is final comes first, then what the cluster did to a pod, then silence, then a signal, then the end of one that only
+waited (its kubelet ends it), and a plain failure last.
 What each pod says for itself is `operators.pod_end`'s.
 
 Pure: it takes pods and events as the API server gives them, as JSON.
@@ -31,7 +32,7 @@ Events = Mapping[str, Sequence[Object]]  #: by pod name
 State = Literal["placing", "unplaced", "unstarted", "running", "lost", "failed", "done"]
 #: Exit codes after which a new start would end the same way.
 FINAL = frozenset({EXIT_INPUT, EXIT_IO, EXIT_SKIP})
-_FINAL_CODE, _BY_CLUSTER, _SILENT, _BY_SIGNAL, _PLAIN = range(5)
+_FINAL_CODE, _BY_CLUSTER, _SILENT, _BY_SIGNAL, _WAITED, _PLAIN = range(6)
 #: The kubelet's "Container base failed liveness probe, will be restarted" (it says that of pods that never are).
 _KILLED_BY_PROBE = re.compile(r"failed (liveness|startup) probe")
 #: What eyewall.training.heartbeat says of a replica, in the event on its failed probe.
@@ -49,7 +50,7 @@ class Verdict:
     pod: str = ""
     replica: str = ""
     code: int = 0
-    sure: bool = True  #: False: a plain failure, whose cause may yet come to light in another replica
+    sure: bool = True  #: False: an end whose cause may yet come to light in another replica
     asks: bool = False  #: whether the events on ``pod`` may say more
 
 
@@ -86,7 +87,7 @@ def judge(gang: Gang, pods: Sequence[Object], now: datetime, events: Events | No
         end = min(ends, key=lambda e: (e.rank, e.at))
         state: State = "failed" if end.rank == _FINAL_CODE else "lost"
         lost = state == "lost"
-        return Verdict(state, end.sentence, end.pod, end.replica, end.code, end.rank != _PLAIN, lost)
+        return Verdict(state, end.sentence, end.pod, end.replica, end.code, end.rank < _WAITED, lost)
     if any(not pod["spec"].get("nodeName") for pod in found.values()):
         return _on_placing(gang, found, now)
     return _on_starting(gang, found, now, known)
@@ -135,7 +136,8 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
         return _End(_FINAL_CODE, at, name, replica, sentence, code)
     rank = _BY_CLUSTER if end.reason not in ("Error", "Completed") else _PLAIN
     if rank == _PLAIN and code is not None and code > 128:
-        rank = _BY_SIGNAL
+        # Nobody deletes it, so the SIGTERM is the kubelet's after a failed probe, and its event is on its way.
+        rank = _WAITED if code - 128 == signal.SIGTERM and not deleted_at else _BY_SIGNAL
         if code - 128 in {one.value for one in signal.Signals}:  # its message is but the end of its log
             sentence = f"{replica} was killed by {signal.Signals(code - 128).name}; {end.outcome.sentence}"
     return _End(rank, at, name, replica, sentence)
@@ -154,7 +156,7 @@ def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: 
     if any(reason == "Killing" and _KILLED_BY_PROBE.search(message) for reason, message in told):
         waits = [message for reason, message in told if reason == "Unhealthy" and _NO_FURTHER.search(message)]
         said = waits[-1].partition("eyewall: ")[2].strip() if waits else "its heartbeat was not heard"
-        return _End(_BY_SIGNAL, at, name, replica, f"{replica} was ended by its probe: {said}")
+        return _End(_WAITED, at, name, replica, f"{replica} was ended by its probe: {said}")
     return None
 
 

@@ -4,6 +4,7 @@
 const BASE = new URL("api/", document.baseURI);
 const PERIOD_MS = 2000;
 const AWAY_PERIOD_MS = 6000;
+const ANSWER_WITHIN_MS = 20000; // a server that is frozen takes requests and says nothing
 
 /** What the server refused, in its own sentence; status 0: it did not answer at all. */
 export class Refused extends Error {
@@ -21,10 +22,14 @@ export const now = () => Date.now() + ahead_ms;
 
 async function fetched(path, options) {
   let response;
+  const patience = new AbortController();
+  const late = setTimeout(() => patience.abort(), ANSWER_WITHIN_MS);
   try {
-    response = await fetch(new URL(path, BASE), { credentials: "same-origin", cache: "no-store", ...options });
+    response = await fetch(new URL(path, BASE), { credentials: "same-origin", cache: "no-store", signal: patience.signal, ...options });
   } catch {
     throw new Refused(0, "The server does not answer.");
+  } finally {
+    clearTimeout(late);
   }
   const told = Date.parse(response.headers.get("X-Eyewall-Now") ?? "");
   if (!Number.isNaN(told)) ahead_ms = told - Date.now();

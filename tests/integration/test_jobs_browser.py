@@ -46,7 +46,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(chromium: Any) -> Iterator[Site]:  # noqa: F811 - first the browser: without it nothing has to be started
-    """Airflow's API server alone, with its metadata in SQLite; nothing else of Airflow's is needed to show a page."""
+    """Airflow's API server alone; nothing else of Airflow's is needed to show a page."""
     with tempfile.TemporaryDirectory(prefix="eyewall-browser-") as name:
         places, ports, store = Places(ROOT, Path(name)), Ports.free(), Path(name) / "store"
         places.make()
@@ -62,7 +62,7 @@ def site(chromium: Any) -> Iterator[Site]:  # noqa: F811 - first the browser: wi
             outside = {n: v for n, v in os.environ.items() if not n.startswith(("AIRFLOW", "EYEWALL"))}
             outside["EYEWALL_DATABASE_URL"] = database
             environ = airflow.environment(places, Settings(store=str(store)), ports, outside)
-            airflow.configure(places, ports, f"sqlite:///{places.airflow}/airflow.db", cores=1)
+            airflow.configure(places, ports, postgres.uri(socket, "airflow", "psycopg2"), cores=1)
             _add_users(places)
             airflow.migrate(places, environ, "test", fresh=True)
             server = next(service for service in airflow.services(environ) if service.name == "api-server")
@@ -128,7 +128,11 @@ def open_window(chromium: Any, site: Site) -> Iterator[Any]:  # noqa: F811
         page.fill("input[name=username]", user)
         page.fill("input[name=password]", PASSWORD)
         page.click("button[type=submit]")
-        page.wait_for_selector("main[aria-busy=false]")
+        try:
+            page.wait_for_selector("main[aria-busy=false]")
+        except Exception as error:
+            error.add_note(f"{page.url} shows: {page.inner_text('body')[:500]!r}; complaints: {complaints}")
+            raise
         return Window(page, complaints)
 
     yield signed_in
@@ -206,6 +210,24 @@ def test_every_part_fits_without_scrolling_sideways_and_without_an_error(open_wi
     assert too_wide == {part: [] for part in PARTS}
     # A browser itself says that an answer was a 404; that is the one job that is not there.
     assert [told for told in window.complaints if "404" not in told] == []
+
+
+def test_a_script_that_is_not_given_and_a_server_that_says_nothing_are_told_and_tried_again(open_window, site):
+    page = open_window("admin", WIDE).page
+    page.clock.install()
+    page.route("**/static/charts.js", lambda route: route.abort(), times=1)
+    page.reload()
+    page.get_by_text("did not give all of this page's scripts").wait_for()
+    page.clock.fast_forward(7_000)
+    page.wait_for_selector("main[aria-busy=false]")
+
+    page.route("**/api/now", lambda route: None, times=1)  # taken, and never answered
+    with page.expect_request("**/api/now"):
+        page.clock.fast_forward(3_000)
+    page.clock.fast_forward(21_000)
+    page.get_by_text("The server does not answer.").wait_for()
+    page.clock.fast_forward(7_000)
+    page.get_by_text("The server does not answer.").wait_for(state="detached")
 
 
 def test_curves_and_output_of_a_running_job_follow_it(open_window, site):

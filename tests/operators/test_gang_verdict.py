@@ -116,6 +116,11 @@ def test_a_plain_failure_is_not_sure_and_is_looked_at_again():
     assert verdict(OOM).sure
 
 
+def test_a_sigterm_that_no_event_explains_yet_is_not_sure_but_a_sigkill_is():
+    assert not verdict(pod("chief-0", "Failed", ended=ends(143), at=5)).sure
+    assert verdict(pod("chief-0", "Failed", ended=ends(137), at=5)).sure
+
+
 def test_a_missing_pod_is_a_loss_whose_reason_an_event_tells():
     told = {"g-worker-0": [event("worker-0", "Preempted", "by ns/important on node n1")]}
 
@@ -140,7 +145,9 @@ def test_of_a_silent_replica_and_one_that_waited_for_it_the_silent_one_is_the_ca
 
     alone = verdict(waited, events={"g-chief-0": told["g-chief-0"]})
     assert alone.sentence == "chief-0 was ended by its probe: the replica has not got any further for 21 s"
+    assert not alone.sure  # why it got no further is another one's story
     both = verdict(waited, events=told)
+    assert both.sure
     assert (both.replica, both.sentence) == ("worker-1", "worker-1 has been silent for 20 s")
 
 

@@ -461,7 +461,9 @@ def test_the_page_lets_no_text_become_markup_or_script(viewer):
 def test_everything_that_the_page_asks_for_is_there(viewer):
     wanted = set(re.findall(r'(?:src|href)="(static/[^"]+)"', viewer.get("/").text))
     wanted |= {
-        f"static/{name}" for path in FILES.glob("*.js") for name in re.findall(r'from "\./([^"]+)"', path.read_text())
+        f"static/{name}"
+        for path in FILES.glob("*.js")
+        for name in re.findall(r'(?:from |import\()"\./([^"]+)"', path.read_text())
     }
 
     answers = {path: viewer.get(f"/{path}") for path in wanted}

@@ -274,4 +274,4 @@ def test_an_encoder_of_other_pictures_is_refused(track: tuple[TrainJob, str], ma
     path = encoder_in(Store(track[0].store), 20.0)
 
     with pytest.raises(InputError, match="20 km a pixel, the records hold brightness_temperature_k of 80"):
-        run(make_job(run="other", model="fusion", track_model_ref=track[1], pretrained_ref=path, steps=2))
+        run(make_job(run="other-pictures", model="fusion", track_model_ref=track[1], pretrained_ref=path, steps=2))
