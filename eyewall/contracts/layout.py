@@ -9,6 +9,8 @@ runs/<run>/                                                   checkpoints of a t
 models/<digest>/saved_model/, model.json                      a trained candidate
 networks/<digest>/weights.npz, network.json                   a network of the split study
 scores/<digest>/score.json or privacy.json                    its accuracy over each wire; what leaks at each cut
+measurements/<digest>/                                        times and bytes of every way on every link
+studies/<digest>/                                             the split study's report
 encoders/<digest>/weights.npz, encoder.json                   a pretrained encoder of pictures
 centres/<digest>/weights-<n>.npz, centre.json                 a network that finds centres
 positions/<digest>/positions.csv, report.json                 where it found storms, and how far off
@@ -29,6 +31,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+#: Folders of artifacts that a digest of their inputs names: what is gone from there can be made again.
+CONTENT_NAMED = (
+    "records", "models", "networks", "scores", "measurements", "studies", "encoders", "centres", "positions",
+    "evaluations", "decisions",
+)  # fmt: skip
 
 
 def time_key(time: datetime) -> str:
@@ -103,7 +110,7 @@ def attempt_dir(job: int, number: int) -> str:
 
 
 def artifact_dir(kind: str, digest: str) -> str:
-    """Folder of a content-named artifact; ``kind`` is records, models, evaluations or decisions."""
+    """Folder of a content-named artifact; ``kind`` is one of CONTENT_NAMED."""
     return f"{kind}/{digest[:16]}"
 
 

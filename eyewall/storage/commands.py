@@ -25,7 +25,7 @@ def tidy_store(
         float | None,
         typer.Option(
             min=1.0,
-            help="also records, models, evaluations and decisions that are older and that nothing refers to any more",
+            help="also records, models and other artifacts that are older and that nothing refers to any more",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run/--no-dry-run", help="only say what would go")] = True,

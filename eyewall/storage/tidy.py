@@ -5,10 +5,11 @@ Three kinds, and nothing else:
 - *leftover*: what a step that was killed left under a staging name (``.name.xxxxxxxx.tmp``, ``.stale``), untouched
   for a day. No reader ever saw it.
 - *checkpoints* of a training run whose model is committed, untouched for a day. A resume would find the model.
-- *unused* records, models, evaluations and decisions, when an age is given: older than that, and named by nothing that
-  is kept. Kept are whatever is younger, what a younger receipt or an unfinished run names, the model of every version
-  that can still be served with the decision that led to it, and all that these were made from. Without a valid
-  ``serving/models.json`` nothing is called unused, nor is a folder that is not named by a digest.
+- *unused* artifacts that a digest names (records, models, encoders, decisions, …: `layout.CONTENT_NAMED`), when an age
+  is given: older than that, and named by nothing that is kept. Kept are whatever is younger, what a younger receipt or
+  an unfinished run names, the model of every version that can still be served with the decision that led to it, and
+  all that these were made from. Without a valid ``serving/models.json`` nothing is called unused, nor is a folder that
+  is not named by a digest.
 
 Frames, quarantine, the model repository, forecasts and receipts are never touched: leftovers in ``frames``,
 ``quarantine`` and ``serving`` are only named.
@@ -28,22 +29,22 @@ from pathlib import Path
 from typing import Literal
 
 from eyewall.contracts.errors import InputError, ServingError
-from eyewall.contracts.layout import artifact_dir
+from eyewall.contracts.layout import CONTENT_NAMED, artifact_dir
 from eyewall.contracts.manifest import MANIFEST_NAME
 from eyewall.serving.index import require_index
 from eyewall.serving.lock import while_unchanged
 from eyewall.storage.store import Store, storage_errors
 
 What = Literal["leftover", "checkpoints", "unused"]
-ARTIFACTS = ("records", "models", "evaluations", "decisions")
 _NOT_OURS = ("frames", "quarantine", "serving")
 #: Folders whose JSON is not a receipt; anywhere else a step may have been told to write one.
-_WITHOUT_RECEIPTS = (*ARTIFACTS, *_NOT_OURS, "forecasts", "runs")
+_WITHOUT_RECEIPTS = (*CONTENT_NAMED, *_NOT_OURS, "forecasts", "runs")
 _DAY_S = 86400.0
 _LEFTOVER = re.compile(r"\..+\.[0-9a-z_]{8}\.(tmp|stale)")
 _CHECKPOINT = re.compile(r"job\.json|step-[0-9]{8}\.npz")
-_STEPS_OWN = re.compile(rf"(?:{'|'.join(ARTIFACTS)})/[0-9a-f]{{16}}/{re.escape(MANIFEST_NAME)}")
-_NAMED = re.compile(rf"(?:{'|'.join(ARTIFACTS)})/[0-9a-f]{{16}}\b|\b[0-9a-f]{{64}}\b")
+_PATH = rf"(?:{'|'.join(CONTENT_NAMED)})/[0-9a-f]{{16}}"
+_STEPS_OWN = re.compile(rf"{_PATH}/{re.escape(MANIFEST_NAME)}")
+_NAMED = re.compile(rf"{_PATH}\b|\b[0-9a-f]{{64}}\b")
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _unused(store: Store, before_s: float) -> list[Item]:
 
 def _artifacts(store: Store) -> list[str]:
     """Those that a step has named; somebody's copy under another name is left alone."""
-    manifests = (path for kind in ARTIFACTS for path in store.list_files(kind, f"/{MANIFEST_NAME}"))
+    manifests = (path for kind in CONTENT_NAMED for path in store.list_files(kind, f"/{MANIFEST_NAME}"))
     return [path.removesuffix(f"/{MANIFEST_NAME}") for path in manifests if _STEPS_OWN.fullmatch(path)]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from eyewall.contracts import layout
 from eyewall.contracts.errors import ContractError, InputError, ServingError
+from eyewall.contracts.layout import CONTENT_NAMED
 from eyewall.contracts.manifest import Manifest, Receipt, Reference
 from eyewall.serving.index import Index, ServedModel, Version, write_index
 from eyewall.serving.lock import repository_lock
@@ -44,7 +47,7 @@ def put(store: Store, kind: str, what: str, days: float = 90, **fields: object) 
     path = name(kind, what)
     with store.staging(path) as folder:
         (folder / "data").write_text(f"{what}\n" * 3)
-        singular = kind if kind == "records" else kind.removesuffix("s")
+        singular = {"studies": "study"}.get(kind, kind if kind in ("records", "positions") else kind.removesuffix("s"))
         manifest = store.commit(folder, path, Manifest(kind=singular, code_version="t", **fields))
     age(store, days, path)
     return path, manifest.sha256()
@@ -230,6 +233,24 @@ def test_old_artifacts_that_nothing_names_go(store):
     old, young = lineage(store, "old", days=31), lineage(store, "young", days=29)
     assert found(sweep(store)) == set(old.values())
     assert {path.rsplit("/", 1)[0] for path in files(store)} == set(young.values())
+
+
+@pytest.mark.parametrize("kind", CONTENT_NAMED)
+def test_of_every_kind_an_old_one_goes_and_one_that_a_young_model_was_made_from_stays(store, kind):
+    gone, _ = put(store, kind, "gone")
+    kept, sha256 = put(store, kind, "kept")
+    model, _ = put(store, "models", "made from it", days=1, inputs={"from": sha256})
+
+    assert found(sweep(store)) == {gone}
+    assert store.exists(kept)
+    assert store.exists(model)
+
+
+def test_every_kind_that_a_step_writes_is_known():
+    sources = Path(layout.__file__).parents[1].rglob("*.py")
+    written = {kind for path in sources for kind in re.findall(r'artifact_dir\("(\w+)"', path.read_text())}
+
+    assert written == set(CONTENT_NAMED)
 
 
 @pytest.mark.parametrize(
