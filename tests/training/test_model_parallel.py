@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from job_maker import JobMaker
-from mesh_runs import ROOT, finish, losses, size, start
+from training_runs import ROOT, finish, losses, size, start
 
 from eyewall.contracts.jobs import TrainJob
 from eyewall.training.strategies import is_clustered, model_axis
@@ -136,7 +136,7 @@ def test_an_ensemble_is_shared_out_member_by_member_with_the_losses_of_one_proce
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param({"model": "track", "track_network": "gru", "width": 1024, "size": "large"}, id="gru"),
+        pytest.param({"model": "track", "track_network": "gru", "width": 256, "size": "large"}, id="gru"),
         pytest.param({"model": "track", "track_network": "lstm", "width": 64, "size": "large"}, id="lstm"),
         pytest.param({"model": "track", "track_network": "attention", "width": 64, "size": "large"}, id="attention"),
         pytest.param({"model": "image", "encoder": "convlstm", "channels": (8, 8), "width": 32}, id="convlstm"),

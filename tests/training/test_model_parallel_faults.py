@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 from job_maker import JobMaker
-from mesh_runs import finish, losses, start, wait_for_checkpoint
+from training_runs import finish, losses, start, wait_for_checkpoint
 
 #: A mesh adds up in another order. A step's difference of 1e-7 has grown to some 1e-3 after 60 steps of eight networks;
 #: the losses of two batches differ by 1e-1, so that a step left out or done twice would show.
@@ -45,7 +45,7 @@ def test_a_lost_process_of_a_mesh_changes_no_loss(make_job: JobMaker, number: si
     """Weights over two processes, and a batch over two with two devices each: started again, equal to one alone."""
     from eyewall.training.step import run
 
-    values: dict[str, Any] = {"model": "fusion", "steps": 60, "checkpoint_every": 20}
+    values: dict[str, Any] = {"model": "image", "steps": 40, "checkpoint_every": 10}
     one = make_job(run="one", **values)
     alone = losses(one, run(one).summary)
     devices = {"workers": 2} if axis == 2 else {"workers": 2, "devices": 2}

@@ -1,53 +1,15 @@
 """Real replicas in processes of their own: two equal one, and no death or freeze changes the outcome."""
 
-import csv
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from job_maker import JobMaker
-
-from eyewall.contracts.jobs import TrainJob
+from training_runs import finish, losses, start, wait_for_checkpoint
 
 pytestmark = pytest.mark.slow
-
-
-def start(job: TrainJob) -> subprocess.Popen[str]:
-    """The command, as a person would type it."""
-    command = [sys.executable, "-m", "eyewall.cli", *job.to_args(), "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
-    """Its summary, and what it said."""
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
-    return json.loads(out), err
-
-
-def losses(job: TrainJob, summary: dict[str, Any]) -> list[float]:
-    """Losses by step; each step is there once and in order."""
-    with (Path(job.store) / summary["model"] / "history.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [int(row["step"]) for row in rows] == list(range(1, job.steps + 1))
-    return [float(row["loss"]) for row in rows]
-
-
-def wait_for_checkpoint(job: TrainJob, process: subprocess.Popen[str]) -> None:
-    """Until the run has a checkpoint that it had not before."""
-    folder = Path(job.store) / "runs" / job.run
-    before = set(folder.glob("step-*.npz"))
-    deadline = time.monotonic() + 300
-    while set(folder.glob("step-*.npz")) <= before:
-        assert process.poll() is None, "ended before its next checkpoint"
-        assert time.monotonic() < deadline, "no checkpoint"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("strategy", ["multi_worker", "mirrored"])
@@ -69,10 +31,10 @@ def test_two_synchronous_workers_equal_one(make_job: JobMaker, strategy: str) ->
 
 
 def test_killed_with_9_and_started_again_it_ends_as_though_never_killed(make_job: JobMaker, tmp_path: Path) -> None:
-    """Two kills in the middle of a run of 300 steps: 300 steps in the end, each once, with the same losses."""
+    """Two kills in the middle of a run of 120 steps: 120 steps in the end, each once, with the same losses."""
     from eyewall.training.step import run
 
-    job = make_job(run="killed", steps=300, checkpoint_every=25)
+    job = make_job(run="killed", steps=120, checkpoint_every=20)
     for _ in range(2):
         process = start(job)
         wait_for_checkpoint(job, process)
@@ -84,9 +46,9 @@ def test_killed_with_9_and_started_again_it_ends_as_though_never_killed(make_job
     summary, err = finish(start(job))
 
     assert "eyewall train: resuming after step" in err
-    assert summary["steps"] == 300
+    assert summary["steps"] == 120
     killed = losses(job, summary)
-    uninterrupted = make_job(run="whole", steps=300, checkpoint_every=25, store=str(tmp_path / "other"))
+    uninterrupted = make_job(run="whole", steps=120, checkpoint_every=20, store=str(tmp_path / "other"))
     Path(uninterrupted.store).mkdir()
     (Path(uninterrupted.store) / "records").symlink_to(Path(job.store).resolve() / "records")
     assert killed == pytest.approx(losses(uninterrupted, run(uninterrupted).summary), abs=1e-6)
@@ -95,7 +57,7 @@ def test_killed_with_9_and_started_again_it_ends_as_though_never_killed(make_job
 def test_a_frozen_worker_is_noticed_and_the_training_still_ends(make_job: JobMaker) -> None:
     """SIGSTOP in the middle: the chief waits for it in a collective; both are ended and go on from a checkpoint."""
     job = make_job(
-        run="frozen", steps=200, checkpoint_every=50, strategy="multi_worker", workers=2, heartbeat_timeout_s=15
+        run="frozen", steps=100, checkpoint_every=20, strategy="multi_worker", workers=2, heartbeat_timeout_s=15
     )
     process = start(job)
     wait_for_checkpoint(job, process)
@@ -108,7 +70,7 @@ def test_a_frozen_worker_is_noticed_and_the_training_still_ends(make_job: JobMak
     # By its silence, unless TensorFlow's own health check, which looks every half minute, happens to be there first.
     assert "starting again from the last checkpoint" in err
     assert "eyewall train: resuming after step" in err
-    assert len(losses(job, summary)) == 200
+    assert len(losses(job, summary)) == 100
     assert not any(r.is_running() and r.status() != psutil.STATUS_ZOMBIE for r in replicas)
 
 

@@ -32,7 +32,7 @@ def start(asked: TrainJob, **environ: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
     """Its summary, and what it said."""
-    out, err = process.communicate(timeout=250)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     return json.loads(out), err
 
@@ -46,9 +46,11 @@ def losses(asked: TrainJob, summary: dict[str, Any]) -> list[float]:
 
 
 def wait_for_checkpoint(asked: TrainJob, process: subprocess.Popen[str]) -> None:
-    """Until the run has one."""
+    """Until the run has one that it had not before."""
+    folder = Path(asked.store) / "runs" / asked.run
+    before = set(folder.glob("step-*.npz"))
     deadline = time.monotonic() + 300
-    while not list((Path(asked.store) / "runs" / asked.run).glob("step-*.npz")):
-        assert process.poll() is None, "ended before its first checkpoint"
+    while set(folder.glob("step-*.npz")) <= before:
+        assert process.poll() is None, "ended before its next checkpoint"
         assert time.monotonic() < deadline, "no checkpoint"
         time.sleep(0.01)
