@@ -37,8 +37,9 @@ _FINAL_CODE, _BY_CLUSTER, _SILENT, _BY_SIGNAL, _WAITED, _PLAIN = range(6)
 _KILLED_BY_PROBE = re.compile(r"failed (liveness|startup) probe")
 #: What eyewall.training.heartbeat says of a replica, in the event on its failed probe.
 _NO_FURTHER = re.compile(r"not got any further|not done its first step|no heartbeat can be read")
-#: A replica whose whole container is frozen cannot even be asked.
-_CANNOT_BE_ASKED = re.compile(r"Liveness probe errored: (.*)", re.DOTALL)
+#: A replica whose whole container is frozen cannot even be asked. One that is only starting may fail to answer for
+#: other reasons, such as a busy node.
+_CANNOT_BE_ASKED = re.compile(r"(?:Liveness probe errored: |Startup probe errored: (?=.*paused))(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
 def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: str, going_on: bool) -> _End | None:
     """What the probe has found: this replica silent, or waiting for one that is."""
     told = [(event.get("reason"), event.get("message") or "") for event in events]
-    unwell = [message for reason, message in told if reason == "Unhealthy" and message.startswith("Liveness probe")]
+    unwell = [message for reason, message in told if reason == "Unhealthy"]
     for message in unwell:
         # Of one that has just ended it says so too; only of one that goes on is it news.
         if going_on and (found := _CANNOT_BE_ASKED.match(message)) and "not running" not in message:

@@ -154,12 +154,24 @@ def test_of_a_silent_replica_and_one_that_waited_for_it_the_silent_one_is_the_ca
 @pytest.mark.parametrize(
     ("message", "blamed"),
     [
-        pytest.param("Error response from daemon: Container abc is paused", "worker-1", id="a frozen container"),
-        pytest.param("rpc error: container not running (abc)", "chief-0", id="one that ends just now"),
+        pytest.param(
+            "Liveness probe errored: Error response from daemon: Container abc is paused", "worker-1",
+            id="a frozen container",
+        ),
+        pytest.param(
+            "Liveness probe errored: rpc error: container not running (abc)", "chief-0", id="one that ends just now"
+        ),
+        pytest.param(
+            "Startup probe errored: rpc error:\nContainer abc is paused, unpause it", "worker-1",
+            id="frozen before its kubelet first heard of its heartbeat",
+        ),
+        pytest.param(
+            "Startup probe errored: context deadline exceeded", "chief-0", id="a node too busy to ask one that starts"
+        ),
     ],
-)
+)  # fmt: skip
 def test_a_replica_that_cannot_even_be_asked_is_the_cause_if_it_goes_on(message, blamed):
-    told = {"g-worker-1": [event("worker-1", "Unhealthy", f"Liveness probe errored: {message}")]}
+    told = {"g-worker-1": [event("worker-1", "Unhealthy", message)]}
 
     assert verdict(LOST_PEER, events=told).replica == blamed
 
