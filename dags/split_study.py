@@ -45,7 +45,13 @@ IMAGES = "{{ params.images }}"
         "link": forms.choice("how the link is made; empty: as the machine allows", "namespaces", "proxy"),
     },
     user_defined_macros=MACROS,
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
+    # Of no stream: images and links are the form's, and an installation needs no satellite for this study.
+    default_args={
+        "stream": None,
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+    },
 )
 def split_study() -> None:
     """Networks and links to a report."""

@@ -52,7 +52,8 @@ class StepOperator(BaseOperator):
     """Run one step of the pipeline where the setting ``backend`` says.
 
     :param verb: the step: ingest, records, train, verify, gate, publish, forecast …
-    :param stream: the stream whose settings apply (templated); empty: the installation's default stream
+    :param stream: the stream whose settings apply (templated); empty: the installation's default stream;
+        None: the step belongs to no stream, and an installation needs none for it
     :param arguments: fields of the step's job that go before the stream's settings (templated); an empty text or
         None leaves the setting as it is
     :param required: arguments that must not be empty, because the step would take that for "everything there is"
@@ -65,7 +66,7 @@ class StepOperator(BaseOperator):
         self,
         *,
         verb: str,
-        stream: str = "",
+        stream: str | None = "",
         arguments: dict[str, Any] | None = None,
         required: Sequence[str] = (),
         **kwargs: Any,
@@ -113,7 +114,8 @@ class StepOperator(BaseOperator):
                 f"{self.task_id} would read all there is without {' and '.join(missing)}: "
                 "give them in the form (conf), or run a partition"
             )
-        return settings.job(self.verb, self.stream or settings.default_stream, **given, receipt=receipt)
+        stream = None if self.stream is None else self.stream or settings.default_stream
+        return settings.job(self.verb, stream, **given, receipt=receipt)
 
     def on_kill(self) -> None:
         """End the step when the task is stopped, marked or timed out."""

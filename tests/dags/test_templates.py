@@ -231,6 +231,19 @@ def test_the_report_is_of_the_parts_that_were_asked_for(render, third):
     assert job.score_refs[-1] == study_receipt("privacy")
 
 
+def test_the_split_study_needs_no_stream(render, dags):
+    """An installation whose settings name none: every task of it has its job."""
+    conf = {**STUDY, "model": "models/a", "records": "records/b"}
+    jobs = [
+        render("split_study", task, conf).job(Settings(store="s"), "receipts/r.json")
+        for task in dags["split_study"].task_ids
+    ]
+
+    assert {job.verb for job in jobs} == {
+        "train-network", "score-network", "measure-privacy", "measure-split", "split-study"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("verb_task", [("ingest", "ingest"), ("retrain", "records"), ("forecast", "forecast")])
 def test_an_unknown_stream_is_refused_with_those_there_are(render, verb_task):
     task = render(*verb_task, {"stream": "nowhere", "slot_from": "2015-08-01", "slot_to": "2015-08-02"})
