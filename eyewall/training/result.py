@@ -150,6 +150,12 @@ def _seasons(schema: Any, track: ModelCard | None) -> dict[str, tuple[int, ...]]
     return {split: tuple(sorted(seasons)) for split, seasons in own.items()}
 
 
+def score_of(card: ModelCard) -> float:
+    """Mean over leads of the model's error over that of what it corrects: as validation had it, of rounded errors."""
+    ratios = [skill.model / (skill.track or skill.cliper) for skill in card.val_km.values() if skill.n]  # type: ignore[operator]
+    return sum(ratios) / len(ratios) if ratios else 1.0
+
+
 def _val_km(plan: Any, model: Any, skill: Any) -> dict[str, LeadSkill]:
     """By lead; where a track model is corrected, ``skill`` compares with that, and CLIPER is said beside it."""
     cliper_km, track_km = skill.cliper_km, [float("nan")] * len(LEADS_H)

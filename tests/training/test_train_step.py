@@ -332,3 +332,8 @@ def test_a_training_that_is_a_job_of_the_platform_reports_each_checkpoint_and_no
     )
     assert [each["value"] for each in reported[1::2]] == pytest.approx([float(row["loss"]) for row in rows])
     assert "eyewall-report" not in capsys.readouterr().out
+
+    monkeypatch.setenv("EYEWALL_ATTEMPT", "2")  # another trial with the same values finds the model, and its score
+    run(job)
+    score, _ = [json.loads(line.partition(" ")[2])["value"] for line in capsys.readouterr().out.splitlines()]
+    assert score == pytest.approx(min(1.0, *(each["value"] for each in reported[::2])), rel=1e-3)
