@@ -8,13 +8,13 @@
 6. **close_call**: only where the gate cannot tell, a person is asked on the *Required Actions* page.
 7. **publish**: a checked copy into the model repository; `stable` moves to it once the server has answered with it.
 
-Daily, or by hand: whatever the form leaves empty is taken from the settings of the stream. The steps hand over files:
-`receipts/retrain/<run>/<task>.json` in the store names the result of each.
+Daily at midnight UTC (unpausing starts nothing), or by hand: what the form leaves empty comes from the settings of the
+stream. The steps hand over files: `receipts/retrain/<run>/<task>.json` in the store names the result of each.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import chain, dag
+from airflow.sdk import CronTriggerTimetable, chain, dag
 
 from operators import forms
 from operators.approval import CloseCall
@@ -29,7 +29,7 @@ RUN = "{{ run_key(dag.dag_id, run_id) }}"
 
 @dag(
     dag_id="retrain",
-    schedule="@daily",
+    schedule=CronTriggerTimetable("0 0 * * *", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
     doc_md=__doc__,

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from airflow_home import ROOT
@@ -96,6 +97,22 @@ def test_every_dag_survives_serialisation_and_keeps_its_timetable(dags):
         again = DagSerialization.from_dict(DagSerialization.to_dict(dag))
         assert set(again.task_dict) == set(dag.task_dict)
         assert type(again.timetable).__name__ == type(dag.timetable).__name__
+
+
+def test_a_retrain_unpaused_at_night_trains_nothing_before_the_next_midnight(dags, monkeypatch):
+    """Airflow's own "@daily" would until 02:24, and who unpaused it to start a run by hand would wait for that one."""
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables import trigger
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dags["retrain"])).timetable
+    monkeypatch.setattr(trigger, "utcnow", lambda: datetime(2026, 11, 22, 0, 30, tzinfo=UTC))
+
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+    )
+
+    assert first.run_after == datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def test_forecast_follows_the_frames_that_ingest_announces(dags):

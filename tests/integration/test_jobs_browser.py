@@ -26,7 +26,7 @@ from eyewall.platform.processes import Supervisor
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugins"))
 import jobs_rows
-from chromium import chromium  # noqa: F401 - a fixture
+from chromium import NETWORK_CHANGED, chromium, visit  # noqa: F401 - a fixture among them
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +110,11 @@ class Window:
         )
 
 
+def is_an_error(told: Any) -> bool:
+    """Whether that line of the console is an error of the page's or the server's."""
+    return told.type == "error" and NETWORK_CHANGED not in told.text
+
+
 @pytest.fixture
 def open_window(chromium: Any, site: Site) -> Iterator[Any]:  # noqa: F811
     """A function that signs a user in and gives the window, of that size."""
@@ -120,14 +125,16 @@ def open_window(chromium: Any, site: Site) -> Iterator[Any]:  # noqa: F811
         contexts.append(context)
         page = context.new_page()
         complaints: list[str] = []
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+        page.on("console", lambda told: complaints.append(told.text) if is_an_error(told) else None)
         page.on("response", lambda got: complaints.append(f"{got.status} {got.url}") if got.status >= 500 else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.set_default_timeout(120_000)  # on a machine that is busy with other tests
-        page.goto(f"{site.url}/auth/login?next={site.url}/eyewall/")
+        visit(page, f"{site.url}/auth/login?next={site.url}/eyewall/")
         page.fill("input[name=username]", user)
         page.fill("input[name=password]", PASSWORD)
         page.click("button[type=submit]")
+        page.wait_for_url(lambda url: not url.startswith(f"{site.url}/auth/"))
+        visit(page, f"{site.url}/eyewall/")
         try:
             page.wait_for_selector("main[aria-busy=false]")
         except Exception as error:
@@ -150,7 +157,7 @@ def test_who_is_not_signed_in_gets_nothing_but_the_way_in(chromium, site):  # no
     context = chromium.new_context()
     page = context.new_page()
 
-    answer = page.goto(f"{site.url}/eyewall/")
+    answer = visit(page, f"{site.url}/eyewall/")
 
     assert answer.status == 401
     paths = ("/", "/api/now", "/static/app.js")
@@ -169,7 +176,7 @@ def test_the_page_is_in_airflows_navigation_and_lives_in_its_frame(open_window, 
     window = open_window("admin", size)
     window.complaints.clear()
 
-    window.page.goto(f"{site.url}/plugin/jobs")
+    visit(window.page, f"{site.url}/plugin/jobs")
     frame = window.page.frame_locator("iframe[title=Jobs]")
     frame.locator("main[aria-busy=false]").wait_for()
     frame.get_by_label("Curves and output of job 55").click()
@@ -201,7 +208,7 @@ def test_every_part_fits_without_scrolling_sideways_and_without_an_error(open_wi
 
     too_wide = {}
     for part, sign in PARTS.items():
-        window.page.goto(f"{site.url}/eyewall/{part}")
+        visit(window.page, f"{site.url}/eyewall/{part}")
         window.page.get_by_text(sign, exact=True).first.wait_for()
         too_wide[part] = window.wide()
         window.page.mouse.move(0, 0)
@@ -228,6 +235,19 @@ def test_a_script_that_is_not_given_and_a_server_that_says_nothing_are_told_and_
     page.get_by_text("The server does not answer.").wait_for()
     page.clock.fast_forward(7_000)
     page.get_by_text("The server does not answer.").wait_for(state="detached")
+
+
+def test_a_page_without_its_first_script_says_in_time_what_to_do(open_window, site):
+    page = open_window("admin", WIDE).page
+    page.route("**/static/start.js", lambda route: route.abort(), times=1)
+    page.reload()
+    said = "getComputedStyle(document.querySelector('#main p'), '::after').visibility"
+    assert page.evaluate(said) == "hidden"
+
+    page.evaluate("document.getAnimations().forEach((waiting) => waiting.finish())")  # as after 20 s
+
+    assert page.evaluate(said) == "visible"
+    picture(page, "no-script")
 
 
 def test_curves_and_output_of_a_running_job_follow_it(open_window, site):
@@ -282,7 +302,7 @@ def test_a_job_is_cancelled_inside_airflows_frame(open_window, site):
     with psycopg.connect(site.database, autocommit=True) as connection:
         job = jobs_rows.submit(connection, "to-be-cancelled-there", "tracks", priority=9)
     window = open_window("admin", WIDE)
-    window.page.goto(f"{site.url}/plugin/jobs")
+    visit(window.page, f"{site.url}/plugin/jobs")
     frame = window.page.frame_locator("iframe[title=Jobs]")
 
     frame.get_by_role("button", name=f"Cancel job {job}, to-be-cancelled-there").click()
@@ -320,7 +340,7 @@ def test_a_priority_moves_a_job_and_a_requeue_brings_one_back(open_window, site)
     page.get_by_label(f"Priority of job {job}, 9 goes first").select_option("9")
     page.locator("#toast").get_by_text(f"Job {job} has priority 9 now.").wait_for()
     page.locator("table[data-key='table-Waiting jobs'] tbody tr").first.get_by_text("to-be-moved").wait_for()
-    page.goto(f"{site.url}/eyewall/#/history?state=failed")
+    visit(page, f"{site.url}/eyewall/#/history?state=failed")
     page.get_by_role("button", name="Requeue job 3, nowcast-unet").click()
     page.locator("#toast").get_by_text("Job 3 is in the queue again.").wait_for()
 
@@ -380,7 +400,7 @@ def test_dark_is_as_the_reader_has_it_in_airflow(open_window, site):
     light = window.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     window.page.evaluate("localStorage.setItem('theme', 'dark')")
-    window.page.reload()
+    visit(window.page, window.page.url)
     window.page.wait_for_selector("main[aria-busy=false]")
 
     assert light == "rgb(246, 247, 249)"
