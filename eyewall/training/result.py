@@ -1,6 +1,5 @@
 """The end of a training: the best weights, shrunk as validation advises, as a committed model artifact."""
 
-import io
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from eyewall.contracts.layout import artifact_dir
 from eyewall.contracts.manifest import Manifest, Receipt
 from eyewall.models.card import CARD_NAME, HISTORY_NAME, SAVED_MODEL_DIR, LeadSkill, ModelCard
 from eyewall.storage import Artifact, Store, find
+from eyewall.training.curve import history_csv
 
 #: Raise it when the same records and job would give another model: old artifacts are then not taken for new ones.
 MODEL_FORMAT = 3
@@ -150,12 +150,6 @@ def _seasons(schema: Any, track: ModelCard | None) -> dict[str, tuple[int, ...]]
     return {split: tuple(sorted(seasons)) for split, seasons in own.items()}
 
 
-def score_of(card: ModelCard) -> float:
-    """Mean over leads of the model's error over that of what it corrects: as validation had it, of rounded errors."""
-    ratios = [skill.model / (skill.track or skill.cliper) for skill in card.val_km.values() if skill.n]  # type: ignore[operator]
-    return sum(ratios) / len(ratios) if ratios else 1.0
-
-
 def _val_km(plan: Any, model: Any, skill: Any) -> dict[str, LeadSkill]:
     """By lead; where a track model is corrected, ``skill`` compares with that, and CLIPER is said beside it."""
     cliper_km, track_km = skill.cliper_km, [float("nan")] * len(LEADS_H)
@@ -174,14 +168,3 @@ def _val_km(plan: Any, model: Any, skill: Any) -> dict[str, LeadSkill]:
 
 def _km(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 3)
-
-
-def history_csv(state: Any) -> str:
-    """One row a step: its loss, and where the model was validated, the score and the errors by lead in km."""
-    validated = {int(row[0]): row[1:] for row in state.validations}
-    out = io.StringIO()
-    out.write("step,loss,val_score," + ",".join(f"val_{lead}h_km" for lead in LEADS_H) + "\n")
-    for step, loss in enumerate(state.losses, start=1):
-        values = validated.get(step, [float("nan")] * (1 + len(LEADS_H)))
-        out.write(",".join([str(step), f"{loss:.9g}", *("" if np.isnan(v) else f"{v:.6g}" for v in values)]) + "\n")
-    return out.getvalue()

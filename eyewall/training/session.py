@@ -1,7 +1,6 @@
 """What both training loops do besides stepping: history, progress, validation, checkpoints, resuming."""
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import tensorflow as tf
 from eyewall.contracts.errors import ContractError, DivergedError
 from eyewall.contracts.features import LEADS_H, OUT_DISPLACEMENT_KM, ImageSpec, input_shapes
 from eyewall.models.forecaster import Forecaster
-from eyewall.report import report
+from eyewall.training.curve import report_checkpoint
 from eyewall.training.heartbeat import Heartbeat
 from eyewall.training.plan import Plan, batches, judged, read_cases
 from eyewall.training.state import Run, TrainingState
@@ -134,8 +133,7 @@ class Session:
         self.run.save(state)
         whose = "CLIPER" if self.model.base is None else "the track model"
         self._say(f"step {state.step}/{self.plan.job.steps}  validation error {skill.score:.4f} of {whose}'s")
-        if "EYEWALL_ATTEMPT" in os.environ:  # a job of the platform: perhaps the trial of a search
-            report(state.step, val_score=skill.score, loss=state.losses[-1])
+        report_checkpoint(state.step, skill.score, state.losses[-1])
         self.beat.progress()
 
     def _say(self, text: str) -> None:

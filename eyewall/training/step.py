@@ -9,7 +9,6 @@
 Killed at any point, the same command goes on from the last checkpoint of its run.
 """
 
-import os
 import time
 
 from eyewall.contracts.cluster import Replica
@@ -17,10 +16,8 @@ from eyewall.contracts.errors import TrainingError
 from eyewall.contracts.jobs import TrainJob
 from eyewall.contracts.layout import digest_of
 from eyewall.contracts.manifest import Receipt
-from eyewall.models.card import ModelCard
-from eyewall.report import report
 from eyewall.storage import Artifact, Store, resolve
-from eyewall.training import result, strategies
+from eyewall.training import curve, result, strategies
 from eyewall.training.heartbeat import Heartbeat
 from eyewall.training.model_inputs import find_model_inputs, read_model_inputs
 from eyewall.training.state import Run
@@ -39,7 +36,7 @@ def run(job: TrainJob) -> Receipt:
     digest = digest_of(config)
     model = result.find_model(store, digest)
     if model is not None:
-        _report_found(model)
+        curve.report_again(model.folder())
         return result.receipt_of(model)
     run_folder = Run(store, job.run)
     if replica is None or replica.role == "chief":
@@ -54,13 +51,6 @@ def run(job: TrainJob) -> Receipt:
     else:
         model = _train(job, replica, store, records, inputs, digest, beat)
     return result.receipt_of(model, seconds=time.monotonic() - began)
-
-
-def _report_found(model: Artifact) -> None:
-    """A trial whose model somebody has trained before has its score as well."""
-    if "EYEWALL_ATTEMPT" in os.environ:
-        card = ModelCard.read(model.folder())
-        report(card.best_step, val_score=result.score_of(card), loss=card.loss_last)
 
 
 def _train(

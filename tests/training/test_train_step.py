@@ -333,7 +333,13 @@ def test_a_training_that_is_a_job_of_the_platform_reports_each_checkpoint_and_no
     assert [each["value"] for each in reported[1::2]] == pytest.approx([float(row["loss"]) for row in rows])
     assert "eyewall-report" not in capsys.readouterr().out
 
-    monkeypatch.setenv("EYEWALL_ATTEMPT", "2")  # another trial with the same values finds the model, and its score
+    monkeypatch.setenv("EYEWALL_ATTEMPT", "2")  # another trial with the same values finds the model, and its curve
     run(job)
-    score, _ = [json.loads(line.partition(" ")[2])["value"] for line in capsys.readouterr().out.splitlines()]
-    assert score == pytest.approx(min(1.0, *(each["value"] for each in reported[::2])), rel=1e-3)
+    again = [json.loads(line.partition(" ")[2]) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["step"], each["metric"]) for each in again] == [(each["step"], each["metric"]) for each in reported]
+    assert [each["value"] for each in again] == pytest.approx([each["value"] for each in reported], rel=1e-5)
+
+    assert receipt.result is not None
+    (Store(job.store).local(receipt.result.uri) / "history.csv").write_text("step,loss\n5,0.1\n")
+    with pytest.raises(ContractError, match=r"no history of a training in .*history\.csv.*train the model again"):
+        run(job)
