@@ -1,11 +1,10 @@
 """The model card: everything about a trained model that is not its weights, written as ``model.json`` beside them."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from eyewall.contracts.errors import ContractError
+from eyewall.contracts.artifact_card import ArtifactCard
 from eyewall.contracts.features import FIX_AGES_H, LEADS_H, ImageSpec
 
 CARD_NAME = "model.json"
@@ -67,10 +66,11 @@ def _said(values: dict[str, Any]) -> dict[str, Any]:
     return said | ({"track": _said(values["track"])} if values["track"] else {})
 
 
-class ModelCard(BaseModel):
+class ModelCard(ArtifactCard):
     """What was trained, on what, how, and what it reached on the validation split."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    file_name = CARD_NAME
+    what, remedy = "a model", "give a model that eyewall train made"
 
     schema_version: Literal[1] = 1
     kind: Kind
@@ -116,27 +116,6 @@ class ModelCard(BaseModel):
         None, description="card of the track-only model that this one corrects and answers as without an image"
     )
 
-    def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, two spaces, a final newline. What came later goes unsaid at its default."""
-        import json
-
-        return (
-            json.dumps(_said(self.model_dump(mode="json")), sort_keys=True, indent=2, allow_nan=False) + "\n"
-        ).encode()
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """The card in a model artifact's folder. Raises ContractError when it is missing or not one."""
-        path = folder / CARD_NAME
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise ContractError(
-                f"no {CARD_NAME} in {folder.name!r}: {error.strerror}; give a model that eyewall train made"
-            ) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ContractError(
-                f"{CARD_NAME} in {folder.name!r} is not a model card: {where}: {first['msg']}"
-            ) from None
+    def said(self) -> dict[str, Any]:
+        """What is written; what came later goes unsaid at its default."""
+        return _said(self.model_dump(mode="json"))

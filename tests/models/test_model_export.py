@@ -182,8 +182,8 @@ _NEW = ("spread", "min_wind_kt")
     ("text", "sentence"),
     [
         pytest.param(None, "no model.json", id="missing"),
-        pytest.param("{", "is not a model card", id="cut short"),
-        pytest.param('{"schema_version": 2}', "is not a model card: schema_version", id="of another version"),
+        pytest.param("{", "is not the card of a model", id="cut short"),
+        pytest.param('{"schema_version": 2}', "is not the card of a model: schema_version", id="of another version"),
     ],
 )
 def test_a_bad_card_is_refused_with_its_reason(tmp_path: Path, text: str | None, sentence: str) -> None:
