@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from eyewall.contracts.errors import InputError
 from eyewall.contracts.layout import version_dir
-from eyewall.contracts.split import BYTES_A_VALUE
 from eyewall.quiet import quiet_stderr
 from eyewall.serving.index import STABLE, Index, ServedModel, Version, write_index
 from eyewall.split.study.results import Candidate
@@ -57,12 +56,7 @@ class Bench:
 
     def add_split(self, parts: Any) -> Candidate:
         """One cut (`eyewall.split.partition.Parts`), its head as TFLite where the converter takes it."""
-        contract = parts.contract
-        channels = contract.shape[-1] if contract.shape else 1
-        candidate = Candidate(
-            name=f"{contract.cut}/{channels}/{contract.wire}", place="split", cut=contract.cut, channels=channels,
-            wire=contract.wire, values=contract.values, payload_bytes=contract.values * BYTES_A_VALUE[contract.wire],
-        )  # fmt: skip
+        candidate = Candidate.of_split(parts.contract)
         self.say(f"making {candidate.name}")
         folder = self.folder / "splits" / candidate.key
         try:

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eyewall.contracts.errors import ContractError
-from eyewall.contracts.split import Place, Wire
+from eyewall.contracts.split import BYTES_A_VALUE, Place, Wire, WireContract
 from eyewall.split.study.link import Kind, LinkSpec
 
 Part = Literal["cifar10", "caffenet", "typhoon"]
@@ -24,6 +24,15 @@ class Candidate(BaseModel):
     wire: Wire | None = None
     values: int = Field(0, description="numbers that are sent: features, or those of the raw frame")
     payload_bytes: int = Field(0, description="bytes of these, without any message around them")
+
+    @classmethod
+    def of_split(cls, contract: WireContract) -> Self:
+        """The way that a split's wire contract describes."""
+        channels = contract.shape[-1] if contract.shape else 1
+        return cls(
+            name=f"{contract.cut}/{channels}/{contract.wire}", place="split", cut=contract.cut, channels=channels,
+            wire=contract.wire, values=contract.values, payload_bytes=contract.values * BYTES_A_VALUE[contract.wire],
+        )  # fmt: skip
 
     @property
     def key(self) -> str:

@@ -26,7 +26,7 @@ from eyewall.contracts.features import (
     ImageSpec,
     input_shapes,
 )
-from eyewall.contracts.split import BYTES_A_VALUE, WIRES, Wire
+from eyewall.contracts.split import WIRES, Wire
 from eyewall.contracts.split_jobs import MeasureSplitJob
 from eyewall.records.example import decode
 from eyewall.records.schema import read_schema
@@ -68,24 +68,18 @@ def prepare(job: MeasureSplitJob, store: Store, bench: Bench) -> PreparedPart:
     quality = {"cloud": errors_km(outputs, test)}
     quality["client"] = quality["cloud"]
     scored: list[Candidate] = []
-    for point in cut_points(view):
-        if point.bytes_int8 > test[IMAGES][0].nbytes:  # more than the raw images, whatever is done
-            continue
-        for part in _PARTS:
-            channels = point.shape[-1] // part
-            if channels < 1:
-                continue
-            for wire in WIRES if part == 1 else WIRES[-1:]:
-                parts = split(graph, point.name, channels=channels, wire=wire, calibration=known)
-                candidate = _candidate(parts.contract)
-                bench.say(f"scoring {candidate.name}")
-                side = {name: test[name] for name in parts.contract.side_inputs}
-                answered = parts.tail(parts.head({name: test[name] for name in parts.contract.head_inputs}), side=side)
-                quality[candidate.name] = errors_km(answered, test)
-                if part == 1 and wire in _TIMED_WIRES:
-                    bench.add_split(parts)
-                else:
-                    scored.append(candidate)
+    tried = list(_tried(view, test[IMAGES][0].nbytes))
+    for number, (cut, channels, wire, timed) in enumerate(tried, start=1):
+        parts = split(graph, cut, channels=channels, wire=wire, calibration=known)
+        candidate = Candidate.of_split(parts.contract)
+        bench.say(f"scoring {number} of {len(tried)}, {candidate.name}")
+        side = {name: test[name] for name in parts.contract.side_inputs}
+        answered = parts.tail(parts.head({name: test[name] for name in parts.contract.head_inputs}), side=side)
+        quality[candidate.name] = errors_km(answered, test)
+        if timed:
+            bench.add_split(parts)
+        else:
+            scored.append(candidate)
     bench.finish({name: array[:64] for name, array in inputs.items()})
     whole = quality["cloud"][str(_LOSS_LEAD_H)]
     pixels = spec.frames * spec.px * spec.px
@@ -101,12 +95,15 @@ def prepare(job: MeasureSplitJob, store: Store, bench: Bench) -> PreparedPart:
     )
 
 
-def _candidate(contract: Any) -> Candidate:
-    channels = contract.shape[-1] if contract.shape else 1
-    return Candidate(
-        name=f"{contract.cut}/{channels}/{contract.wire}", place="split", cut=contract.cut, channels=channels,
-        wire=contract.wire, values=contract.values, payload_bytes=contract.values * BYTES_A_VALUE[contract.wire],
-    )  # fmt: skip
+def _tried(view: Any, raw_bytes: int) -> Iterator[tuple[str, int, Wire, bool]]:
+    """(cut, channels, wire, whether it is timed too) of every way; ``raw_bytes`` are those of a frame's images."""
+    for point in cut_points(view):
+        if point.bytes_int8 > raw_bytes:  # more than the raw images, whatever is done
+            continue
+        for part in _PARTS:
+            if channels := point.shape[-1] // part:
+                for wire in WIRES if part == 1 else WIRES[-1:]:
+                    yield point.name, channels, wire, part == 1 and wire in _TIMED_WIRES
 
 
 def errors_km(outputs: Mapping[str, npt.NDArray[Any]], truth: Mapping[str, npt.NDArray[Any]]) -> dict[str, float]:
