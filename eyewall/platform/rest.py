@@ -43,7 +43,10 @@ class Airflow:
             return {}
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """One request to /api/v2; a connection that breaks is tried again, a busy server (503) too."""
+        """One request to /api/v2, again where the server is busy (503), or the connection of a GET breaks.
+
+        So is a 500 to what may be asked twice: the scheduler holds the same rows, and the database ends one of the two.
+        """
         for attempt in range(6):
             try:
                 if "Authorization" not in self._http.headers:
@@ -58,7 +61,7 @@ class Airflow:
                 continue
             if answer.status_code == 401 and attempt == 0:
                 del self._http.headers["Authorization"]  # the token has run out
-            elif answer.status_code == 503 and attempt < 5:
+            elif attempt < 5 and (answer.status_code == 503 or (answer.status_code == 500 and method != "POST")):
                 time.sleep(1.0)
             else:
                 break

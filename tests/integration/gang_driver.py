@@ -181,8 +181,12 @@ def nothing_left(cluster: Cluster) -> bool:
     return True
 
 
-def pod_of(cluster: Cluster, replica: str) -> str | None:
-    """Name of the replica's pod, once its container runs."""
+def pod_of(cluster: Cluster, replica: str) -> str:
+    """Name of the replica's pod, once it is said to run: a busy kubelet says so seconds after the first steps."""
+    return str(until(lambda: _running(cluster, replica)))
+
+
+def _running(cluster: Cluster, replica: str) -> str | None:
     for pod in cluster.pods():
         if (
             pod.metadata.labels.get(GANG_LABEL)

@@ -88,6 +88,19 @@ def test_a_busy_server_and_a_broken_connection_are_tried_again_for_reading(airfl
     assert client.call("GET", "/x") == 3
 
 
+def test_a_change_that_the_database_ended_is_asked_for_again_and_a_new_run_is_not(airflow):
+    """Airflow answers 500 to the one of two transactions that its database ends in a deadlock."""
+    client, sent, answers = airflow
+    answers += [httpx.Response(500, json={"detail": {"reason": "Database error"}}), httpx.Response(200, json={})]
+    client.unpause("ingest")
+    answers.append(httpx.Response(500, json={"detail": {"reason": "Database error"}}))
+
+    with pytest.raises(EyewallError, match=r"500 to POST .*Database error"):
+        client.trigger("retrain", {})
+
+    assert [method for method, path, _ in sent if "/dags/" in path] == ["PATCH", "PATCH", "POST"]
+
+
 def test_a_broken_connection_is_not_tried_again_for_writing(airflow):
     """The run may have been made before the connection broke."""
     client, sent, answers = airflow
