@@ -63,7 +63,7 @@ def split_study() -> None:
                 **fields,
                 "images": IMAGES,
                 "teacher_ref": receipt_of(f"train_{TEACHER}") if name in TAUGHT else "",
-                **({} if "epochs" in fields else {"epochs": "{{ params.epochs }}"}),
+                "epochs": f"{{{{ params.epochs or {fields.get('epochs', '')!r} }}}}",
             },
         )
         for name, fields in NETWORKS.items()

@@ -74,7 +74,7 @@ def _scores(store: Any, run_job: Callable[[Job], Any], url: str, images: str, ch
         wanted = not chosen["channels"] or name == TEACHER or fields.get("channels") in chosen["channels"]
         receipt = f"{_RECEIPTS}/score_{name}.json"
         if chosen["train"] and wanted:
-            train = {"epochs": chosen["epochs"], **fields}
+            train = fields | ({"epochs": chosen["epochs"]} if chosen["epochs"] else {})
             if name in TAUGHT:
                 train["teacher_ref"] = f"{_RECEIPTS}/train_{TEACHER}.json"
             if name not in TAUGHT or store.exists(f"{_RECEIPTS}/train_{TEACHER}.json"):

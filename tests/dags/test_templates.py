@@ -190,16 +190,20 @@ def study_receipt(task_id: str) -> str:
 
 def test_the_study_trains_what_the_contract_names_and_bottlenecks_learn_from_the_widest(render):
     wide = render("split_study", "train_channels_32", STUDY).job(SETTINGS, "receipts/r.json")
-    squeezed = render("split_study", "train_bottleneck_176", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
+    squeezed = render("split_study", "train_bottleneck_176", STUDY).job(SETTINGS, "receipts/r.json")
 
     assert (wide.images, wide.channels, wide.bottleneck, wide.teacher_ref) == ("packs/cifar10.npz", 32, None, None)
     assert (squeezed.bottleneck, squeezed.wire, squeezed.epochs) == (176, "int8", 6)
     assert squeezed.teacher_ref == study_receipt("train_channels_32")
-    assert render("split_study", "train_channels_8", {**STUDY, "epochs": 2}).arguments["epochs"] == "2"
-    taught = render("split_study", "train_taught_8", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json")
-    assert (taught.channels, taught.epochs, taught.teacher_ref) == (8, 2, squeezed.teacher_ref)
+    taught = render("split_study", "train_taught_8", STUDY).job(SETTINGS, "receipts/r.json")
+    assert (taught.channels, taught.augment, taught.epochs, taught.teacher_ref) == (8, "flip", 48, squeezed.teacher_ref)
     scored = render("split_study", "score_channels_8", STUDY).job(SETTINGS, "receipts/r.json")
     assert (scored.network_ref, scored.images) == (study_receipt("train_channels_8"), "packs/cifar10.npz")
+
+
+@pytest.mark.parametrize("name", ["channels_8", "taught_8", "bottleneck_176"])
+def test_the_forms_epochs_are_those_of_every_training_of_the_study(render, name):
+    assert render("split_study", f"train_{name}", {**STUDY, "epochs": 2}).job(SETTINGS, "receipts/r.json").epochs == 2
 
 
 def test_the_form_of_the_study_reaches_its_measurements(render):

@@ -152,7 +152,7 @@ def lives(store: Path, run: str = "r") -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The first true value of ``condition``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -27,7 +27,7 @@ from eyewall.storage import Store
 pytestmark = [pytest.mark.kubernetes, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TRAINING = {
-    "model": "track", "strategy": "multi_worker", "workers": 2, "steps": 600, "batch": 64, "checkpoint_every": 200,
+    "model": "track", "strategy": "multi_worker", "workers": 2, "steps": 400, "batch": 64, "checkpoint_every": 200,
 }  # fmt: skip
 SETTINGS = """
 store = "{var}/store"
@@ -47,19 +47,19 @@ mounts = [
   {{source = "{var}/season", target = "{var}/season"}},
 ]
 [kubernetes.resources.records]
-cpus = 0.3
+cpus = 0.8
 memory = "2Gi"
 [kubernetes.resources.gate]
-cpus = 0.1
+cpus = 0.3
 memory = "1Gi"
 [kubernetes.resources.train]
-cpus = 0.4
+cpus = 0.6
 memory = "2Gi"
 [kubernetes.resources.verify]
-cpus = 0.3
+cpus = 0.8
 memory = "3Gi"
 [kubernetes.resources.publish]
-cpus = 0.3
+cpus = 0.8
 memory = "2Gi"
 
 [streams.sim.records]

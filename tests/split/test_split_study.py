@@ -186,6 +186,12 @@ def test_losses_are_points_below_the_unchanged_network():
         pytest.param(
             [score(1, 50.0), score(8, 75.4, epochs=12), score(32, 77.5)], [True, None, None, True, False], id="unequal"
         ),
+        # 77.5 - 75.1 = 2.4: what is taught may be trained for longer.
+        pytest.param(
+            [score(8, 75.1, epochs=48), score(8, 75.1, epochs=48, taught=True), score(32, 77.5)],
+            [True, None, True, None, False],
+            id="taught for longer",
+        ),
         pytest.param([score(8, 75.4)], [None] * 5, id="not scored"),
         pytest.param([], [None] * 5, id="nothing"),
     ],

@@ -83,8 +83,8 @@ def _accuracy(scores: Sequence[Score], measured: Measurement | None) -> list[str
     )  # fmt: skip
     note = [
         "",
-        "*taught*: trained by the answers of the unchanged 32 filters as well as by labels; *squeezed*: a bottleneck",
-        "behind its 32 filters, taught so too.",
+        "*taught*: trained by the answers of the unchanged 32 filters as well as by labels, for twice the epochs, with",
+        "mirrored images; *squeezed*: a bottleneck behind its 32 filters, taught by them too.",
         f"Accuracy on the {scores[0]['images']} test images of a **JPEG copy** of CIFAR-10; head, wire and tail apart.",
         "Values and bytes are of one frame at the cut, beside the raw image's 3072 values of one byte: the paper's",
         '"one sixth" (8 filters) counts values; as float32 they are two thirds of the raw bytes, as int8 one sixth.',
