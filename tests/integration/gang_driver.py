@@ -115,8 +115,8 @@ class Drive:
         self._thread.start()
         return self
 
-    def end(self, seconds: float = 120.0) -> Outcome:
-        """Wait for the end of the thread."""
+    def end(self, seconds: float = 240.0) -> Outcome:
+        """Wait for the end of the thread; on two cores a kubelet with every story at once takes minutes."""
         assert self._thread is not None
         self._thread.join(seconds)
         if self.error is not None:
