@@ -72,9 +72,7 @@ def server_killed(cluster: Cluster, store: Path) -> Told:
 def frozen(cluster: Cluster, store: Path) -> Told:
     """SIGSTOP: it holds its connections and says nothing, for ever."""
     gang = training(cluster, store, heartbeat_timeout_s=4)
-    container = container_of(cluster, "worker-0")
-    shown = subprocess.run(["docker", "inspect", "-f", "{{.State.Pid}}", container], capture_output=True, check=True)
-    os.kill(int(shown.stdout), signal.SIGSTOP)
+    os.kill(pid_of(container_of(cluster, "worker-0")), signal.SIGSTOP)
     return gang, gang.end() and lives(store)
 
 
@@ -92,8 +90,7 @@ def pause(container: str) -> None:
     that ``docker inspect``, ``kill`` and ``unpause`` take too: the kubelet would stop at this container for good. So
     the cgroup is thawed until such a command is through; Docker starts no other in a container that it calls paused.
     """
-    shown = subprocess.run(["docker", "inspect", "-f", "{{.State.Pid}}", container], capture_output=True, check=True)
-    groups = Path(f"/proc/{int(shown.stdout)}/cgroup").read_text().splitlines()
+    groups = Path(f"/proc/{pid_of(container)}/cgroup").read_text().splitlines()
     group = next(line.split(":", 2)[2] for line in groups if line.split(":")[1] == "freezer")
     state = Path(f"/sys/fs/cgroup/freezer{group}/freezer.state")
     subprocess.run(["docker", "pause", container], check=True, capture_output=True)
@@ -102,6 +99,12 @@ def pause(container: str) -> None:
     until(lambda: subprocess.run(["pgrep", "-f", f"runc .*exec .*{container}"], capture_output=True).returncode == 1)
     state.write_text("FROZEN")
     until(lambda: state.read_text() == "FROZEN\n")
+
+
+def pid_of(container: str) -> int:
+    """The process that a container began with, as this machine numbers it."""
+    shown = subprocess.run(["docker", "inspect", "-f", "{{.State.Pid}}", container], capture_output=True, check=True)
+    return int(shown.stdout)
 
 
 def out_of_memory(cluster: Cluster, store: Path) -> Told:
