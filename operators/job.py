@@ -12,6 +12,7 @@ from eyewall.contracts.submission import Submission, key_of, owner_of
 from operators.database import database_url
 from operators.job_trigger import JobTrigger
 from operators.step import refuse_unknown_conf
+from operators.tries import is_cleared
 
 if TYPE_CHECKING:
     from eyewall.db.connect import Connection
@@ -48,7 +49,7 @@ class JobOperator(BaseOperator):
         refuse_unknown_conf(context)
         try:
             asked = self.asked(context)
-            self._job = self._submit(asked, cleared=context["ti"].try_number > 1)
+            self._job = self._submit(asked, cleared=is_cleared(self, context))
         except InputError as error:
             raise AirflowFailException(str(error)) from None
         except EyewallError as error:

@@ -15,6 +15,7 @@ from operators.job_trigger import SearchTrigger
 from operators.outcome import small
 from operators.platform_command import PlatformCommand
 from operators.step import StepOperator, raise_for
+from operators.tries import is_cleared
 
 
 class Search(PlatformCommand):
@@ -49,7 +50,7 @@ class Search(PlatformCommand):
         self.words = [self.space]
         made = super().execute(context)
         name = str(made["sweep"])
-        if made["state"] in ("stopped", "failed") and context["ti"].try_number > 1:
+        if made["state"] in ("stopped", "failed") and is_cleared(self, context):
             actor, key = (f"--{option}={asked_by[of]}" for option, of in (("actor", "owner"), ("key", "key")))
             raise_for(self.run_args(["sweep", "resume", actor, key, "--json", "--", name]), "sweep resume")
         self.log.info("look at it: eyewall sweep show %s, or the page Jobs", name)

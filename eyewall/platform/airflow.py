@@ -23,6 +23,8 @@ from eyewall.platform.processes import Service
 USER = "admin"
 #: Pools of the job platform (`operators.pools`) → tasks at once, beside the steps: they wait for other processes.
 POOLS = {"jobs": 8, "dispatch": 2}
+#: Airflow's LocalExecutor, by the name that the scheduler imports it under; only there is Airflow imported.
+EXECUTOR = "operators.executor.LocalExecutor"
 #: How a module is run: this interpreter, whatever is on the PATH.
 PYTHON = (sys.executable, "-m")
 #: Airflow's processes by name, with their arguments. Task logs are read from disk, so nobody needs to serve them.
@@ -76,7 +78,7 @@ def options(places: Places, ports: Ports, database: str, cores: int) -> dict[str
         "core": {
             "dags_folder": str(places.root / "dags"),
             "plugins_folder": str(places.root / "plugins"),
-            "executor": "LocalExecutor",
+            "executor": EXECUTOR,
             # A dispatcher that runs for days must not cost a step its slot.
             "parallelism": str(steps_at_once(cores) + sum(POOLS.values())),
             "default_pool_task_slot_count": str(steps_at_once(cores)),

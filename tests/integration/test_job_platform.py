@@ -237,6 +237,55 @@ def test_what_cannot_run_is_refused_with_its_sentence_and_not_tried_again(platfo
     assert platform.rows("SELECT count(*) FROM job")[0][0] <= before[0][0] + 1  # of the refused, none
 
 
+def worker_of(task: dict[str, Any], but: tuple[int, ...] = ()) -> psutil.Process:
+    """The worker of Airflow's that has the task, none of ``but``: soon after it was handed out."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            title = " ".join(process.info["cmdline"] or ())
+            if "LocalExecutor" in title and task["id"] in title and process.pid not in but:
+                return process
+        time.sleep(0.02)
+    raise AssertionError(f"no worker has {task}")
+
+
+def stopped_between_deferral_and_end(platform: Platform, task: dict[str, Any]) -> psutil.Process | None:
+    """The worker that defers ``task``, stopped before it could tell its own end; None where it was quicker."""
+    worker = worker_of(task)
+    airflow = postgres.uri(postgres.socket_folder(platform.installation.places.postgres), "airflow")
+    with psycopg.connect(airflow, autocommit=True) as connection:
+        while connection.execute("SELECT state FROM task_instance WHERE id = %s", (task["id"],)).fetchone() != (
+            "deferred",
+        ):
+            time.sleep(0.005)
+    worker.suspend()
+    if task["id"] in " ".join(worker.cmdline()):
+        return worker
+    worker.resume()
+    return None
+
+
+def test_a_worker_whose_end_is_heard_after_its_task_was_resumed_costs_the_task_no_try(platform):
+    """Airflow's own executor lets the scheduler take that end for the resumed task's, and the task is tried again."""
+    wait = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\n"
+    for number in range(10):
+        go = platform.installation.places.var / f"go-{number}"
+        run_id = platform.trigger(**program(platform, f"wait-{number}", wait, str(go)))
+        first = stopped_between_deferral_and_end(platform, platform.task(run_id))
+        go.touch()
+        if first is None:
+            continue
+        second = worker_of(platform.task(run_id), but=(first.pid,))
+        second.suspend()
+        first.resume()
+        time.sleep(5)  # the scheduler looks about every second
+        second.resume()
+        task = platform.ended(run_id)
+        assert (task["state"], task["try_number"]) == ("success", 1)
+        return
+    raise AssertionError("of ten workers, none could be stopped in time")
+
+
 @pytest.mark.parametrize(
     "conf",
     [

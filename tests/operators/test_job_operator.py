@@ -29,20 +29,20 @@ def store(tmp_path, monkeypatch) -> Store:
     return made
 
 
-def context(form, run_id="manual__1", user="ada", try_number=1):
-    """What a task of the DAG `job` gets to see of its run."""
+def context(form, run_id="manual__1", user="ada", try_number=1, cleared_at=0):
+    """What a task of the DAG `job` gets to see of its run; it has 3 retries, and was cleared after ``cleared_at``."""
     return {
         "dag_run": SimpleNamespace(dag_id="job", run_id=run_id, conf=form, triggering_user_name=user),
         "dag": SimpleNamespace(params=dict.fromkeys(FORM), dag_id="job"),
         "params": {**dict.fromkeys(FORM), **form},
-        "ti": SimpleNamespace(try_number=try_number),
+        "ti": SimpleNamespace(try_number=try_number, max_tries=cleared_at + 3),
     }
 
 
 def submitted(form=FORM, **run) -> int:
     """The number of the job that a task submits before it defers."""
     with pytest.raises(TaskDeferred) as deferred:
-        JobOperator(task_id="job").execute(context(form, **run))
+        JobOperator(task_id="job", retries=3).execute(context(form, **run))
     return int(deferred.value.trigger.job)
 
 
@@ -98,8 +98,21 @@ def test_clearing_the_task_queues_a_job_that_did_not_succeed_again(queue, end):
     else:
         cancel(queue, job, "ada")
 
-    assert submitted(try_number=2) == job
+    assert submitted(try_number=2, cleared_at=1) == job
     assert queue.execute("SELECT state FROM job").fetchall() == [("queued",)]
+
+
+@pytest.mark.parametrize(
+    ("try_number", "cleared_at"),
+    [pytest.param(2, 0, id="never cleared"), pytest.param(4, 2, id="cleared after try 2, whose first was try 3")],
+)
+def test_a_job_that_failed_is_not_run_again_because_airflow_tries_its_task_again(queue, try_number, cleared_at):
+    """As it does where it lost the task's report, or where the database was away when the end was to be told."""
+    job = submitted()
+    run_to(queue, "failed", 3)
+
+    assert submitted(try_number=try_number, cleared_at=cleared_at) == job
+    assert queue.execute("SELECT state FROM job").fetchall() == [("failed",)]
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from operators.search import Search, TrainOnBest
 FOUND = {"learning_rate": 0.004, "batch": 32}
 
 
-def context(user: str | None = None, try_number: int = 1) -> dict:
+def context(user: str | None = None, try_number: int = 1, cleared_at: int = 0) -> dict:
     return {
         "dag_run": SimpleNamespace(conf={}, triggering_user_name=user, dag_id="s", run_id="r"),
         "dag": SimpleNamespace(params={}, dag_id="s"),
-        "ti": SimpleNamespace(try_number=try_number),
+        "ti": SimpleNamespace(try_number=try_number, max_tries=cleared_at + 3),
     }
 
 
@@ -44,6 +44,7 @@ def commands(program, monkeypatch, tmp_path):
 def search() -> Search:
     return Search(
         task_id="search",
+        retries=3,
         space="spaces/track.yaml",
         options={"name": "rates", "trials": "None", "set": "records=records/ab\nmodel=track"},
         best="receipts/s/r/search.json",
@@ -69,20 +70,21 @@ def test_a_search_is_created_from_the_store_under_the_name_of_who_asked_and_wait
 
 
 @pytest.mark.parametrize(
-    ("state", "try_number", "resumed"),
+    ("state", "try_number", "cleared_at", "resumed"),
     [
-        pytest.param("stopped", 2, True, id="cleared after somebody stopped it"),
-        pytest.param("failed", 2, True, id="cleared after it gave up"),
-        pytest.param("running", 2, False, id="tried again while it goes on"),
-        pytest.param("finished", 2, False, id="cleared after its end"),
-        pytest.param("stopped", 1, False, id="another run of its name"),
+        pytest.param("stopped", 2, 1, True, id="cleared after somebody stopped it"),
+        pytest.param("failed", 2, 1, True, id="cleared after it gave up"),
+        pytest.param("stopped", 2, 0, False, id="tried again after somebody stopped it"),
+        pytest.param("running", 2, 0, False, id="tried again while it goes on"),
+        pytest.param("finished", 2, 1, False, id="cleared after its end"),
+        pytest.param("stopped", 1, 0, False, id="another run of its name"),
     ],
 )
-def test_a_task_that_is_cleared_lets_a_search_that_was_stopped_go_on(commands, state, try_number, resumed):
+def test_a_task_that_is_cleared_lets_a_search_that_was_stopped_go_on(commands, state, try_number, cleared_at, resumed):
     notes = commands(state)
 
     with pytest.raises(TaskDeferred):
-        search().execute(context("ada", try_number))
+        search().execute(context("ada", try_number, cleared_at))
 
     resume = ["sweep", "resume", "--actor=ada", "--key=s/r/search", "--json", "--", "rates"]
     assert notes()[1:] == ([resume] if resumed else [])
