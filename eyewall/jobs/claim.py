@@ -83,5 +83,5 @@ def end(
         if row is None:
             return False
         if row[1] != "queued":
-            settle_dependents(connection, row[0])
+            settle_dependents(connection, row[0], row[1])
     return True

@@ -103,8 +103,14 @@ def ask_to_stop(
         _stop(connection, job, _locked(connection, job), how, reason)
 
 
-def settle_dependents(connection: Connection, job: int) -> None:
-    """Let go, or cancel, what waits for ``job``, which has ended in this transaction; and what waits for those."""
+def settle_dependents(connection: Connection, job: int, state: str) -> None:
+    """Let go, or cancel, what waits for ``job``, which became ``state`` in this transaction; and what waits for those.
+
+    Whoever does this holds the jobs in the order of their numbers, which is also that of what comes after what: so none
+    of those who do it at once waits for another that waits for it.
+    """
+    if state != "succeeded":
+        connection.execute(statement("jobs/hold_dependents"), {"job": job})
     ended = [job]
     while ended:
         of = {"job": ended.pop()}
@@ -120,7 +126,7 @@ def _stop(connection: Connection, job: int, state: str, how: str, reason: str) -
         connection.execute(statement("jobs/stop_running_job"), values | {"stop": how})
     elif state in WAITING:
         connection.execute(statement("jobs/end_waiting_job"), values | {"state": how})
-        settle_dependents(connection, job)
+        settle_dependents(connection, job, how)
 
 
 def _locked(connection: Connection, job: int) -> str:

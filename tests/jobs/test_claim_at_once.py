@@ -3,6 +3,7 @@
 # NOTE: injected by pytest, defined in conftest: cluster, url
 import random
 import threading
+import time
 from collections import Counter
 
 import psycopg
@@ -39,7 +40,7 @@ def dispatch(url: str, dispatcher: int, seed: int, chaos: bool, errors: list[Bas
     mine: list[claim.Assignment] = []
     try:
         with psycopg.connect(url, autocommit=True) as connection:
-            while True:
+            while not errors:
                 got = claim.claim(connection, dispatcher) if len(mine) < 3 else None
                 if got is not None:
                     mine.append(got)
@@ -53,7 +54,7 @@ def dispatch(url: str, dispatcher: int, seed: int, chaos: bool, errors: list[Bas
                     "SELECT count(*) FROM job WHERE state IN ('blocked', 'queued', 'running')"
                 ).fetchone()[0]:
                     return
-    except BaseException as error:
+    except BaseException as error:  # what it holds would keep the others waiting: all of them end
         errors.append(error)
 
 
@@ -149,6 +150,47 @@ def test_two_ends_at_once_let_go_of_what_waits_for_both(cluster, url):
 
         assert cluster.state(waits) == "queued"
         queue.cancel(cluster.connection, waits, "ann")
+
+
+def test_two_that_give_up_overlapping_chains_at_once_do_not_wait_for_each_other(cluster, url):
+    """One has the chain's end, and goes on to its middle, while the other has the middle, and goes on to the end.
+
+    first ← left ← middle ← end, and first ← right ← end; second ← middle. A third session holds the end until both are
+    under way, so that what is a race else happens every time.
+    """
+    first, second = cluster.submit(), cluster.submit()
+    left = cluster.submit(after=[first])
+    middle = cluster.submit(after=[left, second])
+    right = cluster.submit(after=[first])
+    last = cluster.submit(after=[middle, right])
+    errors: list[BaseException] = []
+
+    def cancel(job):
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                queue.cancel(connection, job, "ann")
+        except BaseException as error:
+            errors.append(error)
+
+    def waiting():
+        return cluster.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+
+    threads = [threading.Thread(target=cancel, args=(job,), daemon=True) for job in (first, second)]
+    with psycopg.connect(url) as third:
+        third.execute("SELECT FROM job WHERE id = %s FOR UPDATE", (last,))
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            deadline = time.monotonic() + 30
+            while waiting() < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert errors == []
+    assert [cluster.state(job) for job in (first, second, left, middle, right, last)] == ["cancelled"] * 6
 
 
 def test_one_key_submitted_by_many_at_once_is_one_job(cluster, url):
