@@ -4,24 +4,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_maker import JobMaker
+from job_maker import Alone, JobMaker, job_maker
+from training_runs import losses
 
-from eyewall.contracts.jobs import TrainJob
-from eyewall.records.testing import tiny_records
 from eyewall.storage import Store
 
 
 @pytest.fixture
 def make_job(tmp_path: Path) -> JobMaker:
-    """Make a short training on toy records (120 training samples) in a store of this test's own."""
-    store = Store(str(tmp_path / "store"))
-    records = tiny_records(store)
+    """Make a short training on toy records in a store of this test's own."""
+    return job_maker(Store(str(tmp_path / "store")))
 
-    def make(**values: Any) -> TrainJob:
-        defaults = {
-            "store": store.url, "records_ref": records.path, "run": "r", "model": "track",
-            "steps": 12, "batch": 8, "checkpoint_every": 5,
-        }  # fmt: skip
-        return TrainJob.parse(defaults | values)
 
-    return make
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """What a training comes to in this one process, to compare others with; done once for the same fields."""
+    make = job_maker(Store(str(tmp_path_factory.mktemp("alone") / "store")))
+    done: dict[str, tuple[list[float], dict[str, Any]]] = {}
+
+    def train(**values: Any) -> tuple[list[float], dict[str, Any]]:
+        from eyewall.training.step import run
+
+        job = make(run=f"alone-{len(done)}", **values)
+        key = job.model_dump_json(exclude={"run"})
+        if key not in done:
+            summary = run(job).summary
+            done[key] = losses(job, summary), summary
+        return done[key]
+
+    return train

@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
-from job_maker import JobMaker
+from job_maker import Alone, JobMaker
 from training_runs import finish, losses, start, wait_for_checkpoint
 
 #: A mesh adds up in another order. A step's difference of 1e-7 has grown to some 1e-3 after 60 steps of eight networks;
@@ -16,13 +16,12 @@ _GROWN = 1e-2
 
 
 @pytest.mark.slow
-def test_killed_with_9_on_two_devices_it_goes_on_on_four_with_the_losses_of_one(make_job: JobMaker) -> None:
+def test_killed_with_9_on_two_devices_it_goes_on_on_four_with_the_losses_of_one(
+    make_job: JobMaker, alone: Alone
+) -> None:
     """Checkpoints hold whole arrays: two devices' weights and slots are at home on four."""
-    from eyewall.training.step import run
-
     values: dict[str, Any] = {"model": "fusion", "steps": 40, "checkpoint_every": 10}
-    one = make_job(run="one", **values)
-    alone = run(one).summary
+    by_step, expected = alone(**values)
     two = make_job(run="mesh", strategy="model_parallel", devices=2, **values)
     process = start(two)
     wait_for_checkpoint(two, process)
@@ -32,23 +31,22 @@ def test_killed_with_9_on_two_devices_it_goes_on_on_four_with_the_losses_of_one(
 
     summary, err = finish(start(two.model_copy(update={"devices": 4})))
 
-    assert losses(two, summary) == pytest.approx(losses(one, alone), abs=_GROWN)
+    assert losses(two, summary) == pytest.approx(by_step, abs=_GROWN)
     assert "eyewall train: resuming after step" in err
     # Grown as the losses are: 11 m of 272 km were seen.
-    assert summary["val_km"] == {lead: pytest.approx(km, rel=1e-3, abs=0.01) for lead, km in alone["val_km"].items()}
+    assert summary["val_km"] == {lead: pytest.approx(km, rel=1e-3, abs=0.01) for lead, km in expected["val_km"].items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "axis"), [pytest.param(signal.SIGKILL, 2, id="killed"), pytest.param(signal.SIGSTOP, 1, id="frozen")]
 )
-def test_a_lost_process_of_a_mesh_changes_no_loss(make_job: JobMaker, number: signal.Signals, axis: int) -> None:
+def test_a_lost_process_of_a_mesh_changes_no_loss(
+    make_job: JobMaker, alone: Alone, number: signal.Signals, axis: int
+) -> None:
     """Weights over two processes, and a batch over two with two devices each: started again, equal to one alone."""
-    from eyewall.training.step import run
-
     values: dict[str, Any] = {"model": "image", "steps": 40, "checkpoint_every": 10}
-    one = make_job(run="one", **values)
-    alone = losses(one, run(one).summary)
+    by_step, _ = alone(**values)
     devices = {"workers": 2} if axis == 2 else {"workers": 2, "devices": 2}
     asked = make_job(run="two", strategy="model_parallel", heartbeat_timeout_s=30, **devices, **values)
     process = start(asked)
@@ -59,7 +57,7 @@ def test_a_lost_process_of_a_mesh_changes_no_loss(make_job: JobMaker, number: si
     summary, err = finish(process)
 
     assert "starting again from the last checkpoint" in err
-    assert losses(asked, summary) == pytest.approx(alone, abs=_GROWN)
+    assert losses(asked, summary) == pytest.approx(by_step, abs=_GROWN)
     assert not any(r.is_running() and r.status() != psutil.STATUS_ZOMBIE for r in replicas)
 
 

@@ -6,26 +6,23 @@ from pathlib import Path
 
 import psutil
 import pytest
-from job_maker import JobMaker
+from job_maker import Alone, JobMaker
 from training_runs import finish, losses, start, wait_for_checkpoint
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("strategy", ["multi_worker", "mirrored"])
-def test_two_synchronous_workers_equal_one(make_job: JobMaker, strategy: str) -> None:
+def test_two_synchronous_workers_equal_one(make_job: JobMaker, alone: Alone, strategy: str) -> None:
     """The same global batch, in one process and in two shares: the loss of every step within 1e-4."""
-    from eyewall.training.step import run
-
-    one = make_job(run="one", model="fusion", steps=15)
     two = make_job(run="two", model="fusion", steps=15, strategy=strategy, workers=2, receipt="receipts/two.json")
     started = start(two)  # while this process trains its own
-    alone = run(one).summary
+    by_step, summary = alone(model="fusion", steps=15)
 
     together, _ = finish(started)
 
-    assert losses(two, together) == pytest.approx(losses(one, alone), abs=1e-4)
-    assert together["val_km"] == {lead: pytest.approx(km, abs=0.01) for lead, km in alone["val_km"].items()}
+    assert losses(two, together) == pytest.approx(by_step, abs=1e-4)
+    assert together["val_km"] == {lead: pytest.approx(km, abs=0.01) for lead, km in summary["val_km"].items()}
     receipt = json.loads((Path(two.store) / "receipts" / "two.json").read_text())
     assert receipt["result"]["uri"] == together["model"]
 
