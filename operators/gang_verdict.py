@@ -33,7 +33,8 @@ State = Literal["placing", "unplaced", "unstarted", "running", "lost", "failed",
 #: Exit codes after which a new start would end the same way.
 FINAL = frozenset({EXIT_INPUT, EXIT_IO, EXIT_SKIP})
 _FINAL_CODE, _BY_CLUSTER, _SILENT, _BY_SIGNAL, _WAITED, _PLAIN = range(6)
-#: The kubelet's "Container base failed liveness probe, will be restarted" (it says that of pods that never are).
+#: The kubelet's "Container base failed liveness probe, will be restarted" (it says that of pods that never are; of
+#: some it says no more than "Stopping container base").
 _KILLED_BY_PROBE = re.compile(r"failed (liveness|startup) probe")
 #: What eyewall.training.heartbeat says of a replica, in the event on its failed probe.
 _NO_FURTHER = re.compile(r"not got any further|not done its first step|no heartbeat can be read")
@@ -137,8 +138,10 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
         return _End(_FINAL_CODE, at, name, replica, sentence, code)
     rank = _BY_CLUSTER if end.reason not in ("Error", "Completed") else _PLAIN
     if rank == _PLAIN and code is not None and code > 128:
-        # Nobody deletes it, so the SIGTERM is the kubelet's after a failed probe, and its event is on its way.
+        # Nobody deletes it, so the SIGTERM is the kubelet's after a failed probe, and its event is there or on its way.
         rank = _WAITED if code - 128 == signal.SIGTERM and not deleted_at else _BY_SIGNAL
+        if rank == _WAITED and (said := _no_further(events)):
+            return _ended_by_probe(name, replica, at, said)
         if code - 128 in {one.value for one in signal.Signals}:  # its message is but the end of its log
             sentence = f"{replica} was killed by {signal.Signals(code - 128).name}; {end.outcome.sentence}"
     return _End(rank, at, name, replica, sentence)
@@ -155,10 +158,19 @@ def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: 
         if "has been silent" in message:
             return _End(_SILENT, at, name, replica, f"{replica} has been silent for {gang.heartbeat_timeout_s:g} s")
     if any(reason == "Killing" and _KILLED_BY_PROBE.search(message) for reason, message in told):
-        waits = [message for reason, message in told if reason == "Unhealthy" and _NO_FURTHER.search(message)]
-        said = waits[-1].partition("eyewall: ")[2].strip() if waits else "its heartbeat was not heard"
-        return _End(_WAITED, at, name, replica, f"{replica} was ended by its probe: {said}")
+        return _ended_by_probe(name, replica, at, _no_further(events) or "its heartbeat was not heard")
     return None
+
+
+def _no_further(events: Sequence[Object]) -> str:
+    """What the probe has said of a replica that gets no further; empty where it has not."""
+    unwell = [event.get("message") or "" for event in events if event.get("reason") == "Unhealthy"]
+    waits = [message for message in unwell if _NO_FURTHER.search(message)]
+    return waits[-1].partition("eyewall: ")[2].strip() if waits else ""
+
+
+def _ended_by_probe(name: str, replica: str, at: str, said: str) -> _End:
+    return _End(_WAITED, at, name, replica, f"{replica} was ended by its probe: {said}")
 
 
 def _on_placing(gang: Gang, found: Mapping[str, Object], now: datetime) -> Verdict:

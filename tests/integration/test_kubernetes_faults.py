@@ -88,15 +88,19 @@ def pause(container: str) -> None:
 
     A command that starts in a container while it freezes never gets there, and the runtime waits for it behind a lock
     that ``docker inspect``, ``kill`` and ``unpause`` take too: the kubelet would stop at this container for good. So
-    the cgroup is thawed until such a command is through; Docker starts no other in a container that it calls paused.
+    the cgroup is thawed until such a command has ended; Docker starts no other in a container that it calls paused.
+    (Frozen with the container, a probe would be given up after 20 s only: long after the peers' probes have failed.)
     """
-    groups = Path(f"/proc/{pid_of(container)}/cgroup").read_text().splitlines()
+    first = pid_of(container)
+    groups = Path(f"/proc/{first}/cgroup").read_text().splitlines()
     group = next(line.split(":", 2)[2] for line in groups if line.split(":")[1] == "freezer")
-    state = Path(f"/sys/fs/cgroup/freezer{group}/freezer.state")
+    freezer = Path(f"/sys/fs/cgroup/freezer{group}")
+    state = freezer / "freezer.state"
     subprocess.run(["docker", "pause", container], check=True, capture_output=True)
     state.write_text("THAWED")
     time.sleep(0.5)  # what Docker had let in before it knew
     until(lambda: subprocess.run(["pgrep", "-f", f"runc .*exec .*{container}"], capture_output=True).returncode == 1)
+    until(lambda: (freezer / "cgroup.procs").read_text().split() == [str(first)])
     state.write_text("FROZEN")
     until(lambda: state.read_text() == "FROZEN\n")
 

@@ -151,6 +151,20 @@ def test_of_a_silent_replica_and_one_that_waited_for_it_the_silent_one_is_the_ca
     assert (both.replica, both.sentence) == ("worker-1", "worker-1 has been silent for 20 s")
 
 
+def test_of_a_pod_that_its_kubelet_only_stopped_the_failed_probe_tells_why():
+    """SIGTERM (143), nobody deletes the pod, and the kubelet's "Killing" does not mention the probe."""
+    further = "Liveness probe failed: eyewall: the replica has not got any further for {} s: it waits for a lost peer\n"
+    told = [event("chief-0", "Unhealthy", further.format(7)), event("chief-0", "Unhealthy", further.format(9))]
+    told += [event("chief-0", "Killing", "Stopping container base")]
+
+    found = verdict(pod("chief-0", "Failed", ended=ends(143), at=5), events={"g-chief-0": told})
+
+    assert found.sentence == (
+        "chief-0 was ended by its probe: the replica has not got any further for 9 s: it waits for a lost peer"
+    )
+    assert not found.sure
+
+
 @pytest.mark.parametrize(
     ("message", "blamed"),
     [
