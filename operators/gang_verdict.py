@@ -140,7 +140,7 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
     if rank == _PLAIN and code is not None and code > 128:
         # Nobody deletes it, so the SIGTERM is the kubelet's after a failed probe, and its event is there or on its way.
         rank = _WAITED if code - 128 == signal.SIGTERM and not deleted_at else _BY_SIGNAL
-        if rank == _WAITED and (said := _no_further(events)):
+        if rank == _WAITED and (said := _no_further(events, "Liveness probe")):
             return _ended_by_probe(name, replica, at, said)
         if code - 128 in {one.value for one in signal.Signals}:  # its message is but the end of its log
             sentence = f"{replica} was killed by {signal.Signals(code - 128).name}; {end.outcome.sentence}"
@@ -162,10 +162,13 @@ def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: 
     return None
 
 
-def _no_further(events: Sequence[Object]) -> str:
-    """What the probe has said of a replica that gets no further; empty where it has not."""
+def _no_further(events: Sequence[Object], probe: str = "") -> str:
+    """What ``probe`` (or any) has said last of a replica that gets no further; empty where it has not.
+
+    The start-up probe says so of every replica that has just begun.
+    """
     unwell = [event.get("message") or "" for event in events if event.get("reason") == "Unhealthy"]
-    waits = [message for message in unwell if _NO_FURTHER.search(message)]
+    waits = [message for message in unwell if message.startswith(probe) and _NO_FURTHER.search(message)]
     return waits[-1].partition("eyewall: ")[2].strip() if waits else ""
 
 

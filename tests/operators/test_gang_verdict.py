@@ -165,6 +165,14 @@ def test_of_a_pod_that_its_kubelet_only_stopped_the_failed_probe_tells_why():
     assert not found.sure
 
 
+def test_what_the_probe_said_before_the_first_beat_is_no_reason_of_a_later_end():
+    begun = event("chief-0", "Unhealthy", "Startup probe failed: eyewall: no heartbeat can be read from /tmp/heartbeat")
+
+    found = verdict(pod("chief-0", "Failed", ended=ends(143), at=5), events={"g-chief-0": [begun]})
+
+    assert found.sentence.startswith("chief-0 was killed by SIGTERM")
+
+
 @pytest.mark.parametrize(
     ("message", "blamed"),
     [
