@@ -149,15 +149,13 @@ def _end(gang: Gang, name: str, replica: str, pod: Object | None, events: Sequen
 
 def _silence(gang: Gang, name: str, replica: str, events: Sequence[Object], at: str, going_on: bool) -> _End | None:
     """What the probe has found: this replica silent, or waiting for one that is."""
-    told = [(event.get("reason"), event.get("message") or "") for event in events]
-    unwell = [message for reason, message in told if reason == "Unhealthy"]
-    for message in unwell:
+    for message in _told(events, "Unhealthy"):
         # Of one that has just ended it says so too; only of one that goes on is it news.
         if going_on and (found := _CANNOT_BE_ASKED.match(message)) and "not running" not in message:
             return _End(_SILENT, at, name, replica, f"{replica} is frozen: its probe cannot be run ({found[1][:200]})")
         if "has been silent" in message:
             return _End(_SILENT, at, name, replica, f"{replica} has been silent for {gang.heartbeat_timeout_s:g} s")
-    if any(reason == "Killing" and _KILLED_BY_PROBE.search(message) for reason, message in told):
+    if any(_KILLED_BY_PROBE.search(message) for message in _told(events, "Killing")):
         return _ended_by_probe(name, replica, at, _no_further(events) or "its heartbeat was not heard")
     return None
 
@@ -167,9 +165,13 @@ def _no_further(events: Sequence[Object], probe: str = "") -> str:
 
     The start-up probe says so of every replica that has just begun.
     """
-    unwell = [event.get("message") or "" for event in events if event.get("reason") == "Unhealthy"]
-    waits = [message for message in unwell if message.startswith(probe) and _NO_FURTHER.search(message)]
+    unwell = [message for message in _told(events, "Unhealthy") if message.startswith(probe)]
+    waits = [message for message in unwell if _NO_FURTHER.search(message)]
     return waits[-1].partition("eyewall: ")[2].strip() if waits else ""
+
+
+def _told(events: Sequence[Object], reason: str) -> list[str]:
+    return [event.get("message") or "" for event in events if event.get("reason") == reason]
 
 
 def _ended_by_probe(name: str, replica: str, at: str, said: str) -> _End:
